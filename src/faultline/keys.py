@@ -1,0 +1,173 @@
+"""Every key of the store, built and parsed here and nowhere else; the layout is `docs/contract.md`.
+
+People read the bucket with a file browser, so keys are words and sort by time. Parts that come from
+outside are percent-encoded, `.` and `..` refused, long ones cut and ended with a hash: a key never
+leaves its folder, whatever a label says.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import re
+from urllib.parse import quote
+
+from faultline.errors import Rejected
+from faultline.limits import incident_name_chars_max, key_part_bytes_max
+
+# records of an incident, relative to its folder
+EVENT = "event.json"
+INCIDENT = "incident.json"
+README = "README.md"
+CLOSED = "closed.json"
+PROMPT = "PROMPT.md"
+INDEX = "context/index.json"
+REPORT = "report/index.html"
+PATCH = "report/changes.patch"
+
+# records of a run, relative to its folder; see `run_record`
+RUN = "run.json"
+FINDINGS = "findings.json"
+RESULT = "result.json"
+CHANGE = "change.json"
+PACKAGED = "packaged.json"
+CANCEL = "cancel.json"
+TOOLS = "tools.jsonl"
+INVESTIGATION = "output/investigation.md"
+DIAGNOSIS = "output/diagnosis.json"
+AGENT_LOG = "output/agent.log"
+
+PROBE = "probe.txt"
+BUCKET_README = "README.md"
+INCIDENTS = "incidents/"
+
+INCIDENT_ID = re.compile(r"[0-9]{8}-[a-z0-9-]{1,24}-[0-9a-f]{8}")
+_RUN_KEY = re.compile(r"runs/([1-9][0-9]{0,3})/(.+)")
+
+_TYPES = {
+    "json": "application/json",
+    "jsonl": "application/x-ndjson",
+    "yaml": "application/yaml",
+    "html": "text/html; charset=utf-8",
+    "md": "text/markdown; charset=utf-8",
+    "txt": "text/plain; charset=utf-8",
+    "log": "text/plain; charset=utf-8",
+    "patch": "text/x-diff; charset=utf-8",
+}
+
+
+def part(text: str) -> str:
+    """Encode foreign text as one part of a key. Raises Rejected for an empty part, `.` and `..`."""
+    if text in ("", ".", ".."):
+        raise Rejected(f"expected a name that can be a folder, got {text!r}")
+    encoded = quote(text, safe="-_.~")
+    if len(encoded) <= key_part_bytes_max:
+        return encoded
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return re.sub(r"%[0-9A-F]?$", "", encoded[: key_part_bytes_max - 17]) + "-" + digest
+
+
+def incident_id(day: dt.date, name: str, cause: str) -> str:
+    """Return `<yyyymmdd>-<name>-<8 hex>`; the hex is of `cause`, the opening event's identity."""
+    plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:incident_name_chars_max].strip("-")
+    digest = hashlib.sha256(cause.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{day:%Y%m%d}-{plain or 'fault'}-{digest}"
+
+
+def checked_incident_id(text: str) -> str:
+    """Return `text` if it is an incident's id, else raise Rejected."""
+    if INCIDENT_ID.fullmatch(text) is None:
+        raise Rejected(f"expected an incident id such as 20261121-api-5c1e9b2a, got {text[:80]!r}")
+    return text
+
+
+def incident(incident_id: str, name: str = "") -> str:
+    """Return the key of one record of an incident, or its folder with the slash."""
+    if name.startswith("/") or ".." in name.split("/"):
+        raise Rejected(f"expected a record's name inside the incident, got {name[:80]!r}")
+    return f"{INCIDENTS}{checked_incident_id(incident_id)}/{name}"
+
+
+def run_record(number: int, name: str) -> str:
+    """Return the name of a run's record within its incident: `runs/<n>/<name>`."""
+    return f"runs/{number}/{name}"
+
+
+def run_of(name: str) -> tuple[int, str] | None:
+    """Take `runs/<n>/<name>` apart; None if the record belongs to no run."""
+    match = _RUN_KEY.fullmatch(name)
+    return (int(match[1]), match[2]) if match else None
+
+
+def detected(occurrence: str) -> str:
+    return f"faults/{part(occurrence)}/detected.json"
+
+
+def fault_cleared(occurrence: str) -> str:
+    return f"faults/{part(occurrence)}/cleared.json"
+
+
+def occurrence_of(name: str) -> tuple[str, str] | None:
+    """Take `faults/<occurrence>/<what>.json` apart into occurrence and what."""
+    match = re.fullmatch(r"faults/([^/]+)/(detected|cleared)\.json", name)
+    return (match[1], match[2]) if match else None
+
+
+def receipt(outlet: str) -> str:
+    return f"published/{part(outlet)}.json"
+
+
+def merged(outlet: str) -> str:
+    return f"merged/{part(outlet)}.json"
+
+
+def claims(correlation_key: str) -> str:
+    """Return the folder of a key's claims. The key comes from `correlate.py`, already in parts."""
+    return f"claims/{correlation_key}/"
+
+
+def claim(correlation_key: str, episode: int) -> str:
+    return f"{claims(correlation_key)}{episode:04d}.json"
+
+
+def episode_of(key: str) -> int:
+    """Return the episode of a claim's key."""
+    return int(key.rsplit("/", 1)[1].removesuffix(".json"))
+
+
+def cleared(occurrence: str) -> str:
+    return f"cleared/{part(occurrence)}.json"
+
+
+def ignored(day: dt.date, occurrence: str) -> str:
+    return f"ignored/{day:%Y-%m-%d}/{part(occurrence)}.json"
+
+
+def parked(day: dt.date, event_id: str) -> str:
+    return f"parked/{day:%Y-%m-%d}/{part(event_id)}.json"
+
+
+def payload(day: dt.date, body: bytes) -> str:
+    return f"payloads/{day:%Y-%m-%d}/{hashlib.sha256(body).hexdigest()}.json"
+
+
+def data(day: dt.date, body: bytes) -> str:
+    return f"data/{day:%Y-%m-%d}/{hashlib.sha256(body).hexdigest()}.json"
+
+
+def data_sha256(key: str) -> str:
+    """Return the hash in a `data/` key. Raises Rejected for anything that is not such a key."""
+    match = re.fullmatch(r"data/\d{4}-\d\d-\d\d/([0-9a-f]{64})\.json", key)
+    if match is None:
+        raise Rejected(
+            f"expected a dataref such as data/2026-11-21/<sha256>.json, got {key[:120]!r}"
+        )
+    return match[1]
+
+
+def content_type(key: str) -> str:
+    """Return the content type by the key's ending. Only our own `report/` and READMEs are pages."""
+    ending = key.rsplit(".", 1)[-1]
+    if ending == "html" and not key.endswith(REPORT):
+        return "text/plain; charset=utf-8"
+    return _TYPES.get(ending, "application/octet-stream")

@@ -1,0 +1,52 @@
+"""Every limit, named with its unit. What can be configured stands in `settings.py`."""
+
+KIB = 1024
+MIB = 1024 * KIB
+
+# wire
+event_bytes_max = 48 * KIB  # brokers promise to forward 64 KiB; headers need room
+event_read_bytes_max = (
+    64 * KIB
+)  # what we accept of others: the size every intermediary must pass on
+webhook_body_bytes_max = 8 * MIB  # AlertManager sends about 400 bytes an alert: 20,000 alerts
+header_bytes_max = 16 * KIB
+headers_max = 100
+extension_name_chars_max = 20
+
+# keys
+key_part_bytes_max = 100
+incident_name_chars_max = 24
+
+# streams
+sse_event_bytes_max = 1 * MIB
+reconnect_wait_s_min = 1.0
+reconnect_wait_s_max = 60.0
+stream_silence_s_max = 120.0
+
+# capsule
+context_file_bytes_max = 1 * MIB
+context_bytes_max = 8 * MIB
+context_files_max = 200
+log_lines_per_container = 50
+log_line_chars_max = 2_000
+k8s_events_max = 200
+
+# run
+run_seconds = 600
+run_grace_seconds = 30
+agent_log_bytes_max = 4 * MIB
+artifact_bytes_max = 5 * MIB
+artifacts_bytes_max = 20 * MIB
+artifacts_max = 200
+report_bytes_min = 100
+diagnosis_bytes_max = 256 * KIB
+
+# patch
+patch_lines_max = 200
+patch_files_max = 5
+manifest_bytes_max = 1 * MIB
+manifests_max = 5_000
+
+# messages
+title_chars_max = 120
+statement_chars_max = 500

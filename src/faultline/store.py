@@ -1,0 +1,39 @@
+"""Where records are kept: the port. Its comments are the contract that `test_store.py` checks.
+
+Adapters: `adapters/stores/memory.py`, `files.py` (`file://`), `s3.py` (`s3://`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+
+class Store(Protocol):
+    """Named bytes. A key is a `/`-separated path as `keys.py` builds it."""
+
+    def get(self, key: str) -> bytes:
+        """Return what was put. Raises NotFound. What was put before is seen: read-after-write."""
+        ...
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
+        """Write all of it or nothing, durably; returns when it would survive a crash.
+
+        With `if_absent`, exactly one of any number of racing writers returns; the others, and all
+        who come later, get AlreadyExists, and nothing is changed. Without it, the last one wins.
+        The content type follows the key's ending (`keys.content_type`). After a lost reply the
+        outcome is unknown, and the caller may simply call again.
+        """
+        ...
+
+    def list(self, prefix: str) -> Iterator[str]:
+        """Yield every key that starts with `prefix`, in order of its UTF-8 bytes, however deep."""
+        ...
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """Yield the distinct next parts below `prefix` (which ends in `/`) that have keys below
+        themselves, in order, without the slash: what a file browser shows as folders."""
+        ...
+
+
+# Every method raises Unavailable if the store did not answer, and never any error of its vendor.

@@ -1,4 +1,4 @@
-"""What steps need of the outside, as small as it can be. `adapters/` has them, `bootstrap.py` chooses.
+"""What steps need of the outside, as small as it can be. `bootstrap.py` chooses who provides it.
 
 Every method raises Unavailable (try again) when the other side did not answer, and never an error
 of its vendor.

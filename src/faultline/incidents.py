@@ -1,0 +1,247 @@
+"""The memory of the product: claims, incidents and their records, over a store.
+
+Records are written once. Every method can be called again after a crash, by anyone, and comes to
+the same end. The layout is `keys.py`, what may be decided from it `model.py`; this file only reads
+and writes. Views (README, output/, report/) are put with `put_view`, and nothing here reads one.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterator
+from typing import TypeVar
+
+from pydantic import BaseModel
+
+from faultline import keys
+from faultline.capsule import Capsule, belongs
+from faultline.correlate import correlation_key
+from faultline.errors import AlreadyExists, NotFound, Rejected
+from faultline.event import Event, to_json
+from faultline.model import (
+    Claim,
+    Cleared,
+    Closed,
+    Decision,
+    Diagnosis,
+    Fault,
+    Incident,
+    Index,
+    Merged,
+    Packaged,
+    Proposal,
+    Receipt,
+    Result,
+    Run,
+    Status,
+    runs_of,
+    status_of,
+)
+from faultline.store import Store
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class Incidents:
+    """Everything known about incidents. Holds nothing itself: two of these on one store agree."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    # faults
+
+    def was_cleared(self, fault: Fault) -> bool:
+        """Is this occurrence over, even if we never heard it begin?"""
+        return self._has(keys.cleared(fault.occurrence))
+
+    def ignore(self, fault: Fault, decision: Decision, *, at: dt.datetime) -> None:
+        """Put on file that this fault opens nothing, and why."""
+        record = {"fault": fault.model_dump(mode="json"), **decision.model_dump(mode="json")}
+        self._put_once(keys.ignored(at.date(), fault.occurrence), _json(record))
+
+    def clear(self, fault: Fault, *, at: dt.datetime) -> None:
+        """Put on file that this occurrence is over."""
+        record = Cleared(fault=fault, at=fault.ends_at or at)
+        self._put_once(keys.cleared(fault.occurrence), content(record))
+
+    # claims and episodes
+
+    def claim(self, incident: Incident, because: Event) -> Claim:
+        """Claim the incident's correlation key; return the claim that owns it now.
+
+        That is ours, or that of an incident that is still open or that has already closed this very
+        occurrence. Exactly one of any number of racing claims wins an episode.
+        """
+        episode, follows = 1, ""
+        while True:
+            mine = incident.model_copy(update={"episode": episode, "follows": follows})
+            record = Claim(incident=mine, event=to_json(because))
+            if self._put_once(keys.claim(incident.key, episode), content(record)):
+                return record
+            owner = self._claim(keys.claim(incident.key, episode))
+            if self._owns(owner, incident.fault):
+                return owner
+            episode, follows = episode + 1, owner.incident.id
+
+    def _owns(self, owner: Claim, fault: Fault) -> bool:
+        """An open incident takes every fault of its key; a closed one only those it closed."""
+        closed = self.closed(owner.incident.id)
+        return closed is None or fault.occurrence in closed.occurrences
+
+    def claims(self, key: str) -> list[Claim]:
+        """Return the claims of a correlation key, newest episode first."""
+        found = sorted(self.store.list(keys.claims(key)), reverse=True)
+        return [self._claim(name) for name in found]
+
+    def all_claims(self) -> Iterator[tuple[str, Claim]]:
+        """Yield every claim with its key. Long: for `sweep` and repairs only."""
+        for name in self.store.list("claims/"):
+            yield name, self._claim(name)
+
+    def _claim(self, key: str) -> Claim:
+        return Claim.model_validate_json(self.store.get(key))
+
+    def owner(self, fault: Fault) -> Claim | None:
+        """Return the claim of the incident that has this occurrence on file, if there is one."""
+        name = keys.detected(fault.occurrence)
+        for claim in self.claims(correlation_key(fault)):
+            if self._has(keys.incident(claim.incident.id, name)):
+                return claim
+        return None
+
+    def join(self, claim: Claim, fault: Fault) -> bool:
+        """Record the fault under the incident that owns it. False: it was there."""
+        return self.record(claim.incident.id, keys.detected(fault.occurrence), fault)
+
+    def open(self, claim: Claim) -> bool:
+        """Finish what the claim began: event.json, then incident.json. False: it was open."""
+        incident = claim.incident
+        self.record(incident.id, keys.EVENT, _json(claim.event))
+        return self.record(incident.id, keys.INCIDENT, incident)
+
+    # records of one incident
+
+    def record(self, incident_id: str, name: str, value: BaseModel | bytes) -> bool:
+        """Write a record once. False: it was there, and nothing changed."""
+        return self._put_once(keys.incident(incident_id, name), content(value))
+
+    def put_view(self, incident_id: str, name: str, data: bytes) -> None:
+        """Write a page for people, over the one that may be there."""
+        self.store.put(keys.incident(incident_id, name), data)
+
+    def read(self, incident_id: str, name: str) -> bytes:
+        """Return one record. Raises NotFound."""
+        return self.store.get(keys.incident(incident_id, name))
+
+    def names(self, incident_id: str) -> frozenset[str]:
+        """Return the names of all records and views of an incident."""
+        folder = keys.incident(incident_id)
+        return frozenset(key.removeprefix(folder) for key in self.store.list(folder))
+
+    def status(self, incident_id: str) -> Status | None:
+        return status_of(self.names(incident_id))
+
+    def incident(self, incident_id: str) -> Incident:
+        """Return the incident. Raises Rejected if nobody opened it."""
+        try:
+            return Incident.model_validate_json(self.read(incident_id, keys.INCIDENT))
+        except NotFound:
+            raise Rejected(
+                f"expected an incident that was opened, but {incident_id} is unknown here"
+            ) from None
+
+    def ids(self, prefix: str = "") -> Iterator[str]:
+        """Yield the ids of all incidents in order of their day; `prefix` may name a day."""
+        for name in self.store.folders(keys.INCIDENTS):
+            if name.startswith(prefix) and keys.INCIDENT_ID.fullmatch(name):
+                yield name
+
+    def closed(self, incident_id: str) -> Closed | None:
+        return self._read(incident_id, keys.CLOSED, Closed)
+
+    def faults(self, incident_id: str) -> dict[str, tuple[Fault, Cleared | None]]:
+        """Return the incident's faults by occurrence (as in keys), with their end, if any."""
+        folder = keys.incident(incident_id)
+        names = {key.removeprefix(folder) for key in self.store.list(folder + "faults/")}
+        found: dict[str, tuple[Fault, Cleared | None]] = {}
+        for name in sorted(names):
+            parsed = keys.occurrence_of(name)
+            if parsed and parsed[1] == "detected":
+                fault = Fault.model_validate_json(self.read(incident_id, name))
+                end = self._read(incident_id, keys.fault_cleared(fault.occurrence), Cleared)
+                found[parsed[0]] = (fault, end)
+        return found
+
+    def capsule(self, incident_id: str) -> Capsule:
+        """Return the incident's capsule, sealed or not yet."""
+        names = [name for name in self.names(incident_id) if belongs(name)]
+        return Capsule({name: self.read(incident_id, name) for name in names})
+
+    def index(self, incident_id: str) -> Index | None:
+        return self._read(incident_id, keys.INDEX, Index)
+
+    # records of one run; `number` counts from 1
+
+    def run_numbers(self, incident_id: str) -> list[int]:
+        return sorted(runs_of(self.names(incident_id)))
+
+    def run(self, incident_id: str, number: int) -> Run | None:
+        return self._read(incident_id, keys.run_record(number, keys.RUN), Run)
+
+    def result(self, incident_id: str, number: int) -> Result | None:
+        return self._read(incident_id, keys.run_record(number, keys.RESULT), Result)
+
+    def proposal(self, incident_id: str, number: int) -> Proposal | None:
+        return self._read(incident_id, keys.run_record(number, keys.CHANGE), Proposal)
+
+    def packaged(self, incident_id: str, number: int) -> Packaged | None:
+        return self._read(incident_id, keys.run_record(number, keys.PACKAGED), Packaged)
+
+    def diagnosis(self, incident_id: str, number: int) -> Diagnosis | None:
+        """Return the run's diagnosis; None if it left none."""
+        return self._read(incident_id, keys.run_record(number, keys.DIAGNOSIS), Diagnosis)
+
+    # receipts
+
+    def receipts(self, incident_id: str) -> list[Receipt]:
+        folder = keys.incident(incident_id, "published/")
+        return [Receipt.model_validate_json(self.store.get(k)) for k in self.store.list(folder)]
+
+    def receipt(self, incident_id: str, outlet: str) -> Receipt | None:
+        return self._read(incident_id, keys.receipt(outlet), Receipt)
+
+    def merges(self, incident_id: str) -> list[Merged]:
+        folder = keys.incident(incident_id, "merged/")
+        return [Merged.model_validate_json(self.store.get(k)) for k in self.store.list(folder)]
+
+    # underneath
+
+    def _read(self, incident_id: str, name: str, model: type[T]) -> T | None:
+        try:
+            return model.model_validate_json(self.read(incident_id, name))
+        except NotFound:
+            return None
+
+    def _has(self, key: str) -> bool:
+        try:
+            self.store.get(key)
+        except NotFound:
+            return False
+        return True
+
+    def _put_once(self, key: str, data: bytes) -> bool:
+        try:
+            self.store.put(key, data, if_absent=True)
+        except AlreadyExists:
+            return False
+        return True
+
+
+def content(value: BaseModel | bytes) -> bytes:
+    """Return a record's bytes: JSON for people, two spaces, one newline at the end."""
+    return value if isinstance(value, bytes) else _json(value.model_dump(mode="json"))
+
+
+def _json(value: object) -> bytes:
+    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")

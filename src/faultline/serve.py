@@ -1,0 +1,213 @@
+"""One request, one step, one answer: `answer()`, and its ASGI shell `EventFunction`.
+
+Every door calls `answer()`: func-python through `EventFunction`, functions-framework through the
+shells in `functions/`, `faultline serve` through `EventFunction` as an ASGI app. It is the only
+place where a request becomes a step. What the wire allows is said in `wire.py`, which status
+follows in `answers.py`; what a step receives is in `ports.py`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import json
+import logging
+from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from typing import Any, NamedTuple
+
+from faultline import keys, limits, wire
+from faultline.answers import Answer, Outcome, is_final, reason, to_broker
+from faultline.errors import AlreadyExists, NotAllowed, Rejected, TryAgain
+from faultline.event import Event, to_json
+from faultline.ports import Ports, Step
+from faultline.store import Store
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+HEALTH = ("/health/liveness", "/health/readiness")
+
+
+class Request(NamedTuple):
+    """An HTTP request. `body` may be cut, if it is over the limit anyway."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+
+def answer(
+    step: Step, ports: Ports, request: Request, *, accepts: Collection[str] | None = None
+) -> Answer:
+    """Give the request to the step and answer as a Broker expects it. Never raises.
+
+    `accepts` are the event types that are for this step; None: whatever comes. An event that will
+    never be accepted is parked in the store before it is answered with a 4xx, because some brokers
+    drop it then. If even that fails, the answer asks for another attempt.
+    """
+    if request.path in HEALTH:
+        return Answer(200, {"content-type": "text/plain"}, b"ok\n")
+    if request.method == "OPTIONS":
+        return _handshake(request)
+    if request.method != "POST":
+        return to_broker(Outcome.NOT_A_POST)
+    event: Event | None = None
+    try:
+        event = wire.decode(request.headers, request.body)
+        return _carried_out(step, ports, event, accepts)
+    except Exception as error:
+        return _failed(_name(step), ports, request, event, error)
+
+
+def _handshake(request: Request) -> Answer:
+    """Say that events may be sent here (cloudevents/spec: http-webhook.md, 4)."""
+    headers = {"allow": "POST, OPTIONS"}
+    if any(name.lower() == "webhook-request-origin" for name in request.headers):
+        headers |= {"webhook-allowed-origin": "*", "webhook-allowed-rate": "*"}
+    return Answer(200, headers, b"")
+
+
+def _carried_out(step: Step, ports: Ports, event: Event, accepts: Collection[str] | None) -> Answer:
+    if accepts is not None and event.type not in accepts:
+        raise NotAllowed(f"expected {', '.join(sorted(accepts))}, got {event.type[:120]}")
+    effect = step(wire.resolve(event, ports.incidents.store.get), ports)
+    reply = to_broker(Outcome.DONE) if effect is None else _reply(effect, ports)
+    what = "nothing to say" if effect is None else effect.type
+    log.info("%s: %s", event.type, what, extra=_fields(_name(step), event, reply.status))
+    return reply
+
+
+def _reply(effect: Event, ports: Ports) -> Answer:
+    """Return the effect as a binary event. If it is none, that is our bug, not the sender's."""
+    store = ports.incidents.store
+    try:
+        small = wire.fit(
+            effect, lambda key, data: _put_once(store, key, data), ports.clock().date()
+        )
+        headers, body = wire.encode(small)
+    except Rejected as error:
+        raise RuntimeError(f"the step's own reply is no event: {error}") from error
+    # without a content type, frameworks put one of their own there
+    return Answer(200, {"content-type": wire.JSON} | headers, body)
+
+
+def _failed(
+    name: str, ports: Ports, request: Request, event: Event | None, error: Exception
+) -> Answer:
+    if is_final(error):
+        try:
+            _park(name, ports, request, event, error)
+        except Exception as worse:
+            log.warning("could not park the event: %s", reason(worse), extra=_fields(name, event))
+            error = worse
+    reply = to_broker(error)
+    known = is_final(error) or isinstance(error, TryAgain)
+    log.log(
+        logging.WARNING if known else logging.ERROR,
+        "%s: %s",
+        type(error).__name__,
+        reason(error),
+        exc_info=None if known else error,
+        extra=_fields(name, event, reply.status),
+    )
+    return reply
+
+
+def _park(name: str, ports: Ports, request: Request, event: Event | None, error: Exception) -> None:
+    """Put the event on file, with the reason; if it cannot be read, the message as it came."""
+    if event is None:
+        digest = hashlib.sha256(repr(sorted(request.headers.items())).encode() + request.body)
+        key_name, what = f"unreadable-{digest.hexdigest()[:16]}", {"raw": _raw(request)}
+    else:
+        key_name, what = event.id, {"event": to_json(event)}
+    if key_name in (".", ".."):  # legal as an id, not as a key
+        key_name = f"id-{key_name}"
+    record = {"reason": reason(error), "by": name, **what}
+    key = keys.parked(ports.clock().date(), key_name)
+    _put_once(ports.incidents.store, key, json.dumps(record, indent=2).encode())
+
+
+def _raw(request: Request) -> dict[str, Any]:
+    """Return what was sent: only headers that describe the event, never credentials."""
+    told = {k.lower(): v for k, v in request.headers.items()}
+    kept = {k: v for k, v in told.items() if k.startswith("ce-") or k == "content-type"}
+    body = request.body[: limits.event_read_bytes_max]
+    return {"headers": kept, "body_base64": base64.b64encode(body).decode("ascii")}
+
+
+def _put_once(store: Store, key: str, data: bytes) -> None:
+    try:
+        store.put(key, data, if_absent=True)
+    except AlreadyExists:
+        return
+
+
+def _name(step: Step) -> str:
+    return getattr(step, "__name__", type(step).__name__)
+
+
+def _fields(name: str, event: Event | None, status: int = 0) -> dict[str, Any]:
+    incident, id = (event.subject, event.id) if event else (None, None)
+    return {"step": name, "incident": incident, "event": id, "status": status}
+
+
+class EventFunction:
+    """A step as an ASGI application, and as the instance that func-python asks `new()` for."""
+
+    def __init__(self, step: Step, ports: Ports, *, accepts: Collection[str] | None = None) -> None:
+        self.step, self.ports, self.accepts = step, ports, accepts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await _live(receive, send)
+        elif scope["type"] == "http":
+            await self.handle(scope, receive, send)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one HTTP request. The step runs in a thread: probes are answered meanwhile."""
+        body = await _read(receive)
+        if body is None:
+            return
+        request = Request(scope["method"], scope["path"], _joined(scope["headers"]), body)
+        status, headers, data = await asyncio.to_thread(
+            answer, self.step, self.ports, request, accepts=self.accepts
+        )
+        told = [(k.encode("latin-1"), v.encode("latin-1")) for k, v in headers.items()]
+        if status != 204:
+            told.append((b"content-length", str(len(data)).encode("ascii")))
+        await send({"type": "http.response.start", "status": status, "headers": told})
+        await send({"type": "http.response.body", "body": data})
+
+
+async def _live(receive: Receive, send: Send) -> None:
+    while True:
+        phase = (await receive())["type"]
+        await send({"type": f"{phase}.complete"})
+        if phase == "lifespan.shutdown":
+            return
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """Read the body, at most to one byte over the limit; None if the client went away."""
+    body, more = b"", True
+    while more and len(body) <= limits.event_read_bytes_max:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    return body[: limits.event_read_bytes_max + 1]
+
+
+def _joined(headers: Collection[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return headers as WSGI does: one that came twice is joined by a comma."""
+    joined: dict[str, str] = {}
+    for raw_name, raw_value in headers:
+        name, value = raw_name.decode("latin-1").lower(), raw_value.decode("latin-1")
+        joined[name] = f"{joined[name]},{value}" if name in joined else value
+    return joined

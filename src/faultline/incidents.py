@@ -8,6 +8,7 @@ and writes. Views (README, output/, report/) are put with `put_view`, and nothin
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Iterator
 from typing import TypeVar
@@ -29,6 +30,7 @@ from faultline.model import (
     Incident,
     Index,
     Merged,
+    Output,
     Packaged,
     Proposal,
     Receipt,
@@ -174,9 +176,17 @@ class Incidents:
         return found
 
     def capsule(self, incident_id: str) -> Capsule:
-        """Return the incident's capsule, sealed or not yet."""
-        names = [name for name in self.names(incident_id) if belongs(name)]
+        """Return the incident's capsule: once sealed, what its index lists and nothing else."""
+        index = self.index(incident_id)
+        names = (
+            {file.name for file in index.files} | {keys.INDEX}
+            if index
+            else self._unsealed(incident_id)
+        )
         return Capsule({name: self.read(incident_id, name) for name in names})
+
+    def _unsealed(self, incident_id: str) -> set[str]:
+        return {name for name in self.names(incident_id) if belongs(name)}
 
     def index(self, incident_id: str) -> Index | None:
         return self._read(incident_id, keys.INDEX, Index)
@@ -188,6 +198,29 @@ class Incidents:
 
     def run(self, incident_id: str, number: int) -> Run | None:
         return self._read(incident_id, keys.run_record(number, keys.RUN), Run)
+
+    def run_by_id(self, run_id: str) -> Run | None:
+        incident_id, _, number = run_id.rpartition("-")
+        return self.run(incident_id, int(number))
+
+    def mark_started(self, run: Run) -> None:
+        """Put on file that an agent run begins, where caps can count it."""
+        self._put_once(keys.started(run.created_at, run.id), _json({"run": run.id}))
+
+    def started_since(self, now: dt.datetime, within: dt.timedelta = dt.timedelta(hours=1)) -> int:
+        """Count the agent runs that began within this time before `now`."""
+        days = {(now - within).astimezone(dt.UTC).date(), now.astimezone(dt.UTC).date()}
+        found = (key for day in days for key in self.store.list(f"started/{day:%Y-%m-%d}/"))
+        return sum(now - within < keys.started_at(key) <= now for key in found)
+
+    def outputs(self, incident_id: str, number: int) -> tuple[Output, ...]:
+        """Return the index of what a run has left in the store."""
+        folder = keys.incident(incident_id, keys.run_record(number, ""))
+        found = ((key, self.store.get(key)) for key in self.store.list(folder + "output/"))
+        return tuple(
+            Output(name=key.removeprefix(folder), bytes=len(data), sha256=_sha256(data))
+            for key, data in found
+        )
 
     def result(self, incident_id: str, number: int) -> Result | None:
         return self._read(incident_id, keys.run_record(number, keys.RESULT), Result)
@@ -245,3 +278,7 @@ def content(value: BaseModel | bytes) -> bytes:
 
 def _json(value: object) -> bytes:
     return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()

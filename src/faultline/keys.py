@@ -139,6 +139,17 @@ def cleared(occurrence: str) -> str:
     return f"cleared/{part(occurrence)}.json"
 
 
+def started(at: dt.datetime, run_id: str) -> str:
+    """Return the key that says an agent run began, so that caps can be counted by time."""
+    return f"started/{at.astimezone(dt.UTC):%Y-%m-%d/%H%M%S}-{part(run_id)}.json"
+
+
+def started_at(key: str) -> dt.datetime:
+    """Return when the run of a `started/` key began."""
+    stamp = key.removeprefix("started/")[:17]
+    return dt.datetime.strptime(stamp, "%Y-%m-%d/%H%M%S").replace(tzinfo=dt.UTC)
+
+
 def ignored(day: dt.date, occurrence: str) -> str:
     return f"ignored/{day:%Y-%m-%d}/{part(occurrence)}.json"
 

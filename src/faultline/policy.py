@@ -1,8 +1,12 @@
-"""Is this fault worth an incident? Pure; the answer carries its reason."""
+"""Is this fault worth an incident, and is there room for a run? Pure; answers say why."""
 
 from __future__ import annotations
 
-from faultline.model import Decision, DecisionKind, Fault, Policy
+from collections.abc import Sequence
+
+from faultline.model import Decision, DecisionKind, Fault, Policy, Run
+
+ANALYZERS = "analyzers"  # the engine of a run that `launch` concludes itself: no Job, no tokens
 
 
 def judge(fault: Fault, policy: Policy, *, cleared: bool) -> Decision:
@@ -26,3 +30,17 @@ def _value(fault: Fault, label: str) -> str | None:
     if fault.resource:
         named |= {"namespace": fault.resource.namespace}
     return fault.labels.get(label, named.get(label))
+
+
+def room(run: Run, live: Sequence[Run], started_this_hour: int, policy: Policy) -> str:
+    """Say why there is no room for another agent now; "" if there is. Caps: decision G-12."""
+    others = [other for other in live if other.id != run.id]
+    in_cluster = sum(other.cluster == run.cluster for other in others)
+    if len(others) >= policy.slots:
+        return f"{len(others)} agents are running, {policy.slots} may"
+    if in_cluster >= policy.slots_per_cluster:
+        cap = policy.slots_per_cluster
+        return f"{in_cluster} agents are running for cluster {run.cluster}, {cap} may"
+    if started_this_hour >= policy.runs_per_hour:
+        return f"{started_this_hour} runs began within an hour, {policy.runs_per_hour} may"
+    return ""

@@ -1,0 +1,76 @@
+"""What is missing from an incident, and which event brings it on. Pure; `steps/sweep.py` acts.
+
+A nudge too many is harmless: every step finds its records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from faultline.event import (
+    CONTEXT_READY,
+    FAULT_CLEARED,
+    FAULT_DETECTED,
+    INCIDENT_OPENED,
+    RUN_FINISHED,
+)
+from faultline.model import Fault, JobState, Policy, Result, Run, RunStatus, Status
+
+
+@dataclass(frozen=True)
+class Found:
+    """What `sweep` sees of one incident."""
+
+    status: Status
+    age_s: float  # since the record that made the status; since opening where none is dated
+    over: Fault | None = None  # the last to end, if every fault of the incident is over
+    late: tuple[Fault, ...] = ()  # joined while it closed: `closed.json` does not name them
+    run: Run | None = None  # the newest
+    result: Result | None = None
+    job: JobState = JobState.ABSENT
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """An event that brings an incident on."""
+
+    type: str
+    data: dict[str, Any] = field(default_factory=dict)
+    about: Fault | None = None  # the fault it is about, for the two fault events
+    lost: bool = False  # write a failed result for the run first
+
+
+def remedies(found: Found, policy: Policy) -> Iterator[Remedy]:
+    """Yield what would bring this incident on; nothing if it is moving or at rest."""
+    for fault in found.late:
+        yield Remedy(FAULT_DETECTED, about=fault)
+    if found.status is Status.CLOSED:
+        return
+    if found.over is not None:
+        yield Remedy(FAULT_CLEARED, about=found.over)
+    elif found.age_s >= policy.nudge_after_s:
+        yield from _nudges(found, policy)
+
+
+def _nudges(found: Found, policy: Policy) -> Iterator[Remedy]:
+    number = found.run.number if found.run else 1
+    if found.status is Status.OPEN:
+        yield Remedy(INCIDENT_OPENED)
+    elif found.status is Status.READY:
+        yield Remedy(CONTEXT_READY, {"run": 1})
+    elif found.status is Status.INVESTIGATING and found.job is not JobState.LIVE:
+        lost = found.job is JobState.ENDED or _past_deadline(found, policy)
+        yield Remedy(RUN_FINISHED if lost else CONTEXT_READY, {"run": number}, lost=lost)
+    elif found.status is Status.INVESTIGATED:
+        yield Remedy(RUN_FINISHED, {"run": number})
+
+
+def _past_deadline(found: Found, policy: Policy) -> bool:
+    return found.run is not None and found.age_s > found.run.deadline_s + policy.nudge_after_s
+
+
+def lost_status(found: Found, policy: Policy) -> RunStatus:
+    """Return how a run ended whose Job is gone without a word."""
+    return RunStatus.TIMEOUT if _past_deadline(found, policy) else RunStatus.FAILED

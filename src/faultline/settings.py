@@ -1,0 +1,211 @@
+"""What can be configured: one field each, with unit, default and the variable that sets it.
+
+A flag overrides the environment, the environment overrides the file (`faultline.yaml`, or
+`FAULTLINE_CONFIG`), the file overrides the default. An unknown key in the file is an error. Secrets
+come from the environment or from mounted files (`<VARIABLE>_FILE`) and are never printed.
+`docs/operate.md` has the table, and a test compares it with this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from faultline import limits
+from faultline.errors import Rejected
+
+
+def _field(default: Any, variable: str, says: str, *, secret: bool = False, **limits: Any) -> Any:
+    extra: Any = {"variable": variable, "secret": secret}
+    return Field(default, description=says, json_schema_extra=extra, **limits)
+
+
+class AgentRuntime(BaseModel):
+    """The section `agent_runtime`: how runs are done."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    engine: str = _field("rules", "FAULTLINE_ENGINE", "rules, stub, command, claude, codex, gemini")
+    agent_command: str = _field(
+        "", "AGENT_RUNTIME_COMMAND", "a command of your own, split like a shell does, run by none"
+    )
+    model: str = _field("", "AGENT_MODEL", "model of the engine; empty: the engine's own default")
+    workspace_root: str = _field(
+        ".faultline/runs", "WORKSPACE_ROOT", "folder in which each run has its own, mode 0700"
+    )
+    timeout_seconds: int = _field(
+        limits.run_seconds, "AGENT_TIMEOUT", "how long a run may last, in seconds", ge=1, le=86_400
+    )
+    graceful_shutdown_seconds: float = _field(
+        float(limits.run_grace_seconds),
+        "AGENT_RUNTIME_GRACE",
+        "seconds between interrupt and kill",
+        ge=0,
+    )
+
+
+class Settings(BaseModel):
+    """Everything that an operator may set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    store: str = _field(
+        "file://.faultline/store", "FAULTLINE_STORE", "memory:, file://<folder>, s3://<bucket>"
+    )
+    cluster: str = _field(
+        "local", "FAULTLINE_CLUSTER", "name of the cluster, where a message does not say it"
+    )
+    host: str = _field("127.0.0.1", "FAULTLINE_HOST", "address to listen on")
+    port: int = _field(8080, "PORT", "port to listen on; 0: a free one", ge=0, le=65_535)
+    log_level: str = _field("info", "LOG_LEVEL", "debug, info, warn or error")
+    sink: str = _field("", "K_SINK", "where events go; Knative's SinkBinding sets it")
+    journal: str = _field(
+        ".faultline/journal.sqlite", "FAULTLINE_JOURNAL", "file of the embedded broker"
+    )
+
+    sse_endpoint: str = _field(
+        "", "SSE_ENDPOINT", "streams of faults to follow, separated by commas"
+    )
+    webhook_token: str = _field(
+        "", "FAULTLINE_WEBHOOK_TOKEN", "bearer tokens, separated by commas", secret=True
+    )
+    webhook_hmac: str = _field(
+        "", "FAULTLINE_WEBHOOK_HMAC", "HMAC keys, separated by commas", secret=True
+    )
+    console_token: str = _field(
+        "", "FAULTLINE_CONSOLE_TOKEN", "asked for by the web console", secret=True
+    )
+    allowed_hosts: str = _field(
+        "", "FAULTLINE_ALLOWED_HOSTS", "Host headers to answer, separated by commas; empty: local"
+    )
+
+    recorded_cluster: str = _field(
+        "", "FAULTLINE_RECORDED_CLUSTER", "folder of what kubectl printed, as the cluster"
+    )
+    prometheus_url: str = _field("", "PROMETHEUS_URL", "Prometheus to ask; empty: none")
+    manifests: str = _field(
+        "", "FAULTLINE_MANIFESTS", "Git repository or folder that the cluster is deployed from"
+    )
+    branch_prefix: str = _field("faultline/", "FAULTLINE_BRANCH_PREFIX", "of proposed branches")
+    author: str = _field("Faultline", "FAULTLINE_AUTHOR", "of commits and messages")
+    dry_run: bool = _field(False, "FAULTLINE_DRY_RUN", "nothing leaves; what would is written")
+
+    severity_threshold: str = _field(
+        "warning", "FAULTLINE_SEVERITY_THRESHOLD", "critical, warning or info; below: only on file"
+    )
+    slots: int = _field(5, "FAULTLINE_SLOTS", "agents at once, in total", ge=0)
+    slots_per_cluster: int = _field(1, "FAULTLINE_SLOTS_PER_CLUSTER", "agents at once", ge=0)
+    runs_per_hour: int = _field(20, "FAULTLINE_RUNS_PER_HOUR", "agent runs an hour", ge=0)
+    nudge_after_s: int = _field(
+        120, "FAULTLINE_NUDGE_AFTER", "seconds a step may be silent before sweep asks again", ge=1
+    )
+    sweep_days: int = _field(7, "FAULTLINE_SWEEP_DAYS", "days that sweep looks back", ge=1)
+    sweep_s: int = _field(60, "FAULTLINE_SWEEP_SECONDS", "seconds between two sweeps", ge=1)
+    images: bool = _field(False, "FAULTLINE_PATCH_IMAGES", "may a patch set an image back")
+    factor_max: float = _field(
+        4.0, "FAULTLINE_PATCH_FACTOR", "how far a patch may raise a quantity", ge=1
+    )
+
+    agent_runtime: AgentRuntime = AgentRuntime()
+
+
+def fields() -> dict[str, tuple[str, Any]]:
+    """Return every setting by its dotted name: (variable, pydantic's field)."""
+    found: dict[str, tuple[str, Any]] = {}
+    for prefix, model in (("", Settings), ("agent_runtime.", AgentRuntime)):
+        for name, field in model.model_fields.items():
+            if isinstance(field.json_schema_extra, dict):
+                found[prefix + name] = (str(field.json_schema_extra["variable"]), field)
+    return found
+
+
+def load(
+    environment: Mapping[str, str],
+    *,
+    file: Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+) -> tuple[Settings, dict[str, str]]:
+    """Return the settings in force, and for each dotted name where its value came from.
+
+    Raises Rejected, naming the key, what was expected and what came.
+    """
+    values, origins = _from_file(_file(environment, file))
+    for name, (variable, _) in fields().items():
+        if (text := _variable(environment, variable)) is not None:
+            values[name], origins[name] = text, f"environment {variable}"
+        if (flags or {}).get(name) is not None:
+            values[name], origins[name] = (flags or {})[name], "flag"
+    nested: dict[str, Any] = {"agent_runtime": {}}
+    for name, value in values.items():
+        section, _, key = name.rpartition(".")
+        (nested[section] if section else nested)[key] = value
+    try:
+        settings = Settings.model_validate(nested)
+    except ValidationError as error:
+        raise Rejected(_explain(error, origins)) from None
+    return settings, {name: origins.get(name, "default") for name in fields()}
+
+
+def secret(name: str) -> bool:
+    """Is the value of this setting a secret, never to be printed?"""
+    extra = fields()[name][1].json_schema_extra
+    return bool(extra.get("secret"))
+
+
+def value(settings: Settings, name: str) -> Any:
+    """Return a setting by its dotted name."""
+    found: Any = settings
+    for key in name.split("."):
+        found = getattr(found, key)
+    return found
+
+
+def _file(environment: Mapping[str, str], file: Path | None) -> Path | None:
+    named = file or (Path(p) if (p := environment.get("FAULTLINE_CONFIG")) else None)
+    if named is None:
+        return Path("faultline.yaml") if Path("faultline.yaml").is_file() else None
+    if not named.is_file():
+        raise Rejected(f"expected a configuration file at {named}, there is none")
+    return named
+
+
+def _from_file(path: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
+    if path is None:
+        return {}, {}
+    import yaml
+
+    try:
+        found = yaml.safe_load(path.read_text("utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise Rejected(f"{path} is not YAML: {error}") from None
+    if not isinstance(found, dict):
+        raise Rejected(f"expected settings by name in {path}, got {type(found).__name__}")
+    runtime = found.pop("agent_runtime", None) or {}
+    flat = {str(k): v for k, v in found.items()} | {
+        f"agent_runtime.{k}": v for k, v in runtime.items()
+    }
+    if unknown := sorted(flat.keys() - fields().keys()):
+        raise Rejected(
+            f"unknown setting {unknown[0]} in {path}; `faultline config check` lists all"
+        )
+    return flat, dict.fromkeys(flat, f"file {path}")
+
+
+def _variable(environment: Mapping[str, str], variable: str) -> str | None:
+    if file := environment.get(f"{variable}_FILE"):
+        try:
+            return Path(file).read_text("utf-8").strip()
+        except OSError as error:
+            raise Rejected(
+                f"{variable}_FILE names {file}, which cannot be read: {error.strerror}"
+            ) from None
+    return environment.get(variable)
+
+
+def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = ".".join(str(part) for part in first["loc"])
+    return f"setting {name} ({origins.get(name, 'default')}): {first['msg']}"

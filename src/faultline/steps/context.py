@@ -1,0 +1,48 @@
+"""incident.opened -> context.ready
+
+Ask every context source, redact, write, seal. What it all means is `launch.py`'s.
+"""
+
+from __future__ import annotations
+
+from faultline import keys, views
+from faultline.capsule import seal
+from faultline.errors import FaultlineError
+from faultline.event import CONTEXT_READY, Event
+from faultline.incidents import content
+from faultline.model import Incident
+from faultline.ports import Ports
+from faultline.redact import Redactor
+
+
+def context(event: Event, ports: Ports) -> Event | None:
+    incident = ports.incidents.incident(event.subject or "")
+    if ports.incidents.closed(incident.id):
+        return None
+    if ports.incidents.index(incident.id) is None:
+        gather(incident, ports)
+    capsule = ports.incidents.capsule(incident.id)
+    data = {"index_sha256": capsule.sha256, "files": len(capsule.names())}
+    return event.caused(CONTEXT_READY, source="/faultline/context", subject=incident.id, data=data)
+
+
+def gather(incident: Incident, ports: Ports) -> None:
+    """Write the capsule. A source that fails is named in the index and stops no other."""
+    incidents, origins, missing = ports.incidents, {}, {}
+    redactor = Redactor(salt=incident.id)
+    incidents.record(
+        incident.id, "context/incident.json", redactor.file("incident.json", content(incident))
+    )
+    incidents.record(incident.id, "context/system-instructions.txt", views.system_instructions())
+    for source in ports.sources:
+        try:
+            for name, data in source.collect(incident):
+                incidents.record(incident.id, name, redactor.file(name, data))
+                origins[name] = source.name
+        except FaultlineError as error:
+            missing[source.name] = redactor.text(str(error))
+    incidents.record(incident.id, keys.PROMPT, views.prompt(incident, sorted(origins), missing))
+    found = incidents.capsule(incident.id)
+    index = seal(((name, found.read(name)) for name in found.names()), origins, missing)
+    incidents.record(incident.id, keys.INDEX, index)
+    incidents.put_view(incident.id, keys.README, views.readme(views.load(incidents, incident.id)))

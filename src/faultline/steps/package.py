@@ -1,0 +1,72 @@
+"""run.finished -> incident.packaged
+
+Turn a result into what people can act on: decide the change once, make the pages, tell every
+outlet, once each.
+"""
+
+from __future__ import annotations
+
+from faultline import keys, views
+from faultline.errors import Rejected, TryAgain
+from faultline.event import INCIDENT_PACKAGED, Event
+from faultline.model import Packaged, Report
+from faultline.ports import Outlet, Ports
+from faultline.proposal import propose
+
+
+def package(event: Event, ports: Ports) -> Event | None:
+    incidents, id = ports.incidents, event.subject or ""
+    incidents.incident(id)
+    number = int((event.data or {}).get("run", 1))
+    if incidents.result(id, number) is None:
+        raise Rejected(f"expected a run that has ended, but run {number} of {id} has no result")
+    if incidents.packaged(id, number) is None:
+        decide(id, number, ports)
+        told = tell(id, number, ports)
+        views.write(incidents, id, number)
+        packaged = Packaged(run=number, at=ports.clock(), outlets=told)
+        incidents.record(id, keys.run_record(number, keys.PACKAGED), packaged)
+    views.write(incidents, id, number)
+    done = incidents.packaged(id, number)
+    data = {"incident": id, "run": number, "outlets": done.outlets if done else {}}
+    return event.caused(INCIDENT_PACKAGED, source="/faultline/package", subject=id, data=data)
+
+
+def decide(id: str, number: int, ports: Ports) -> None:
+    """Decide, once, which of the diagnosis' changes become a patch; on which files, it says."""
+    diagnosis = ports.incidents.diagnosis(id, number)
+    if diagnosis is None or ports.incidents.proposal(id, number):
+        return
+    files, revision = ports.manifests.files(), ports.manifests.revision()
+    proposal = propose(diagnosis, files, ports.policy.patch, revision=revision)
+    ports.incidents.record(id, keys.run_record(number, keys.CHANGE), proposal)
+
+
+def tell(id: str, number: int, ports: Ports) -> dict[str, str]:
+    """Tell every outlet; return the link of each. One is down: tell the others, then raise.
+
+    A closed incident is not told anew: nobody waits for it. What was told before is edited.
+    """
+    told, down = {}, []
+    for outlet in ports.outlets:
+        try:
+            told[outlet.name] = deliver(outlet, id, number, ports)
+        except TryAgain as error:
+            down.append(error)
+        except Rejected as error:
+            told[outlet.name] = f"failed: {error}"
+    if down:
+        raise down[0]
+    return told
+
+
+def deliver(outlet: Outlet, id: str, number: int, ports: Ports) -> str:
+    """Tell one outlet and keep its receipt; return the link, or how it is found there."""
+    incidents = ports.incidents
+    before = incidents.receipt(id, outlet.name)
+    if before is None and incidents.closed(id):
+        return "not told: closed before"
+    report: Report = views.report_of(views.load(incidents, id), number)
+    receipt = outlet.deliver(report, before)
+    incidents.record(id, keys.receipt(outlet.name), receipt)
+    return receipt.url or receipt.reference

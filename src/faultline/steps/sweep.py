@@ -1,0 +1,73 @@
+"""ping -> the events that got lost
+
+Look at every incident of the last days, and send what brings on those that stopped moving. The one
+step that may send several events: it posts them to the sink.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+
+from faultline import keys
+from faultline.event import Event, from_json
+from faultline.healing import Found, Remedy, lost_status, remedies
+from faultline.incidents import Incidents
+from faultline.model import Result
+from faultline.ports import Ports
+from faultline.survey import survey
+
+
+def sweep(event: Event, ports: Ports) -> Event | None:
+    now = ports.clock()
+    for opener in unopened(ports.incidents):
+        ports.sink.send(opener)
+    for incident_id in recent(ports.incidents, now, ports.policy.sweep_days):
+        found = survey(ports.incidents, incident_id, now, ports.runner.state)
+        for remedy in remedies(found, ports.policy) if found else ():
+            if remedy.lost and found:
+                bury(found, now, ports)
+            ports.sink.send(nudge(event, incident_id, remedy, ports.incidents))
+    return None
+
+
+def recent(incidents: Incidents, now: dt.datetime, days: int) -> Iterator[str]:
+    """Yield the ids of the incidents of the last days."""
+    for back in range(days):
+        yield from incidents.ids(f"{now - dt.timedelta(days=back):%Y%m%d}-")
+
+
+def unopened(incidents: Incidents) -> Iterator[Event]:
+    """Yield the events of claims whose incident was never opened: a crash came in between."""
+    opened = set(incidents.ids())
+    for _, claim in incidents.all_claims():
+        if claim.incident.id not in opened or not incidents.status(claim.incident.id):
+            yield from_json(claim.event)
+
+
+def bury(found: Found, now: dt.datetime, ports: Ports) -> None:
+    """Write the result of a run that died without a word."""
+    run = found.run
+    if run is None:
+        return
+    result = Result(
+        incident_id=run.incident_id,
+        run=run.number,
+        status=lost_status(found, ports.policy),
+        reason="lost",
+        started_at=run.created_at,
+        completed_at=now,
+        engine=run.engine,
+        model=run.model,
+        outputs=ports.incidents.outputs(run.incident_id, run.number),
+    )
+    ports.incidents.record(run.incident_id, keys.run_record(run.number, keys.RESULT), result)
+
+
+def nudge(event: Event, incident_id: str, remedy: Remedy, incidents: Incidents) -> Event:
+    """Return the remedy's event, caused by this ping."""
+    data, subject = remedy.data, incident_id
+    if remedy.about:
+        subject = incidents.incident(incident_id).key
+        data = remedy.about.model_dump(mode="json")
+    return event.caused(remedy.type, source="/faultline/sweep", subject=subject, data=data)

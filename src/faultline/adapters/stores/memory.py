@@ -1,0 +1,39 @@
+"""A store that forgets: for tests and a first look. It keeps the whole contract of `store.py`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from faultline.adapters.stores import checked
+from faultline.errors import AlreadyExists, NotFound
+
+
+class MemoryStore:
+    """A dictionary behind a lock; listings are of the moment in which they began."""
+
+    def __init__(self) -> None:
+        self._data: dict[str, bytes] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: str) -> bytes:
+        with self._lock:
+            found = self._data.get(checked(key))
+        if found is None:
+            raise NotFound(f"no record under {key}")
+        return found
+
+    def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
+        with self._lock:
+            if if_absent and checked(key) in self._data:
+                raise AlreadyExists(f"{key} is there already")
+            self._data[checked(key)] = bytes(data)
+
+    def list(self, prefix: str) -> Iterator[str]:
+        with self._lock:
+            found = sorted(key for key in self._data if key.startswith(prefix))
+        return iter(found)  # code points sort as their UTF-8 bytes do
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        below = (key.removeprefix(prefix) for key in self.list(prefix))
+        return iter(sorted({name.partition("/")[0] for name in below if "/" in name}))

@@ -1,0 +1,146 @@
+"""From settings to ports: the only place that picks adapters. Heavy imports happen when chosen."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TextIO
+
+from faultline.adapters.stores import open_store, probe
+from faultline.errors import Rejected, Unavailable
+from faultline.event import Event
+from faultline.incidents import Incidents
+from faultline.model import PatchRules, Policy, Severity
+from faultline.ports import Manifests, Outlet, Ports, Runner, Sink, Source
+from faultline.settings import Settings, load
+from faultline.store import Store
+
+
+@functools.cache
+def build() -> Ports:
+    """Return the ports of this process, from the environment; connects once, at the first use."""
+    settings, _ = load(os.environ)
+    store = open_store(settings.store)
+    probe(store)
+    return ports(settings, store, sink(settings), console=sys.stdout)
+
+
+def ports(settings: Settings, store: Store, sink: Sink, *, console: TextIO) -> Ports:
+    """Return the ports over this store and sink."""
+    return Ports(
+        incidents=Incidents(store),
+        runner=runner(settings),
+        sources=sources(settings, store),
+        manifests=manifests(settings),
+        outlets=outlets(settings, console),
+        sink=sink,
+        policy=policy(settings),
+        clock=now,
+    )
+
+
+def now() -> dt.datetime:
+    return dt.datetime.now(dt.UTC)
+
+
+def policy(settings: Settings) -> Policy:
+    """Return what the operator decided, for the judgements."""
+    runtime = settings.agent_runtime
+    try:
+        threshold = Severity(settings.severity_threshold.lower())
+    except ValueError:
+        raise Rejected(
+            f"severity_threshold: expected critical, warning or info, "
+            f"got {settings.severity_threshold!r}"
+        ) from None
+    return Policy(
+        severity_threshold=threshold,
+        engine="command" if runtime.agent_command else runtime.engine,
+        model=runtime.model,
+        command=tuple(shlex.split(runtime.agent_command)),
+        deadline_s=runtime.timeout_seconds,
+        slots=settings.slots,
+        slots_per_cluster=settings.slots_per_cluster,
+        runs_per_hour=settings.runs_per_hour,
+        nudge_after_s=settings.nudge_after_s,
+        sweep_days=settings.sweep_days,
+        dry_run=settings.dry_run,
+        patch=PatchRules(images=settings.images, factor_max=settings.factor_max),
+    )
+
+
+def sink(settings: Settings) -> Sink:
+    """Return the sink of K_SINK; without one, a sink that says so when it is used."""
+    if not settings.sink:
+        return NoSink()
+    from faultline.adapters.sink import HttpSink
+
+    return HttpSink(settings.sink, sleep=time.sleep)
+
+
+class NoSink:
+    """There is nowhere to send events to."""
+
+    def send(self, event: Event) -> None:
+        raise Unavailable(
+            f"K_SINK is not set, so {event.type} cannot be sent; set it to the broker"
+        )
+
+
+def runner(settings: Settings) -> Runner:
+    from faultline.adapters.runners.subprocess import SubprocessRunner
+
+    return SubprocessRunner(
+        Path(settings.agent_runtime.workspace_root).absolute(),
+        store_url=settings.store,
+        sink_url=settings.sink,
+        grace_s=settings.agent_runtime.graceful_shutdown_seconds,
+    )
+
+
+def sources(settings: Settings, store: Store) -> Sequence[Source]:
+    """Return the context sources, in the order in which they are asked."""
+    from faultline.adapters.sources.alert import AlertSource
+
+    found: list[Source] = [AlertSource(store.get)]
+    if settings.recorded_cluster:
+        from faultline.adapters.sources.cluster import ClusterSource
+        from faultline.adapters.sources.recorded import RecordedCluster
+
+        found.append(ClusterSource(RecordedCluster(Path(settings.recorded_cluster))))
+    return found
+
+
+def manifests(settings: Settings) -> Manifests:
+    from faultline.adapters import manifests as kinds
+
+    if not settings.manifests:
+        return kinds.NoManifests()
+    path = Path(settings.manifests).absolute()
+    is_git = (path / ".git").exists() or (path / "HEAD").is_file()
+    return kinds.GitManifests(path) if is_git else kinds.DirectoryManifests(path)
+
+
+def outlets(settings: Settings, console: TextIO) -> Sequence[Outlet]:
+    """Return the outlets, in the order in which they are told: the pull request before messages."""
+    from faultline.adapters.outlets.console import ConsoleOutlet
+    from faultline.adapters.outlets.git import GitOutlet
+
+    found: list[Outlet] = []
+    if settings.manifests and (Path(settings.manifests) / ".git").exists():
+        found.append(
+            GitOutlet(
+                Path(settings.manifests).absolute(),
+                branch_prefix=settings.branch_prefix,
+                author=settings.author,
+                clock=now,
+            )
+        )
+    found.append(ConsoleOutlet(console, clock=now))
+    return found

@@ -1,0 +1,159 @@
+"""The command `faultline`. This file has the words and their help; what they do is beside it.
+
+`serving.py` starts things, `reading.py` shows what is in the store, `writing.py` sends and changes.
+Imports are made when a command needs them, so that `faultline --version` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from faultline import __version__
+from faultline.errors import FaultlineError, NotFound, TryAgain
+
+# setting -> (flag, help); a flag overrides the environment
+FLAGS = {
+    "store": ("--store", "where records are kept: memory:, file://<folder>, s3://<bucket>"),
+    "sse_endpoint": ("--sse-endpoint", "stream of faults to follow; repeat with commas"),
+    "agent_runtime.workspace_root": ("--workspace-root", "folder for the workspaces of runs"),
+    "host": ("--host", "address to listen on"),
+    "port": ("--port", "port to listen on; 0: a free one"),
+    "cluster": ("--cluster", "name of the cluster, where a message does not say it"),
+    "recorded_cluster": ("--recorded-cluster", "folder of what kubectl printed, as the cluster"),
+    "manifests": ("--manifests", "Git repository that the cluster is deployed from"),
+    "agent_runtime.engine": ("--engine", "rules, stub, command, claude, codex or gemini"),
+    "agent_runtime.agent_command": ("--agent-command", "a command of your own as the agent"),
+    "log_level": ("--log-level", "debug, info, warn or error"),
+    "dry_run": ("--dry-run", "nothing leaves; what would be sent is written to the store"),
+}
+SERVING = tuple(FLAGS)
+READING = ("store",)
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0 done, 1 refused or failed, 2 wrong usage."""
+    parsed = parser().parse_args(arguments)
+    if not hasattr(parsed, "command"):
+        parser().print_help()
+        return 2
+    try:
+        return int(_command(parsed.command)(parsed))
+    except NotFound as error:
+        return _complain(f"not there: {error}")
+    except TryAgain as error:
+        return _complain(f"{error} (this may pass: try again)")
+    except FaultlineError as error:
+        return _complain(str(error))
+    except BrokenPipeError:
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+def _complain(message: str) -> int:
+    from faultline.cli.style import paint
+
+    sys.stderr.write(f"{paint('faultline:', 'red', sys.stderr)} {message}\n")
+    return 1
+
+
+def _command(name: str) -> Command:
+    import importlib
+
+    module, function = name.rsplit(".", 1)
+    found: Command = getattr(importlib.import_module(f"faultline.cli.{module}"), function)
+    return found
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the whole grammar; `docs/operate.md` is compared with it by a test."""
+    top = argparse.ArgumentParser(
+        prog="faultline",
+        description="From a fault in a Kubernetes cluster to the pull request that fixes it.",
+        epilog="Start with `faultline demo`. Settings: `faultline config check`.",
+    )
+    top.add_argument("--version", action="version", version=f"faultline {__version__}")
+    top.add_argument("--config", type=Path, help="file of settings (default: faultline.yaml)")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND")
+    _serving(commands)
+    _reading(commands)
+    _writing(commands)
+    return top
+
+
+def _add(commands: Any, name: str, command: str, says: str, flags: Sequence[str]) -> Any:
+    added = commands.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
+    added.set_defaults(command=command)
+    for setting in flags:
+        flag, help = FLAGS[setting]
+        kind = {"action": "store_const", "const": True} if setting == "dry_run" else {}
+        added.add_argument(flag, dest=f"setting:{setting}", help=help, **kind)
+    return added
+
+
+def _json(added: Any) -> None:
+    added.add_argument("--json", action="store_true", help="for machines")
+
+
+def _serving(commands: Any) -> None:
+    demo = _add(commands, "demo", "serving.demo", "one incident, from alert to verified fix", ())
+    demo.add_argument("--scenario", default="memory", help="which fault; `list` names them")
+    demo.add_argument("--keep", type=Path, help="folder to leave everything in")
+    _add(commands, "dev", "serving.dev", "the whole line in one process, on loopback", SERVING)
+    serve = _add(commands, "serve", "serving.serve", "one step behind HTTP", SERVING)
+    serve.add_argument("step", help="triage, context, launch, package, close or sweep")
+    _add(commands, "bridge", "serving.bridge", "webhooks and streams into events", SERVING)
+    _add(commands, "web", "serving.web", "the pages alone, over a store", SERVING)
+
+
+def _reading(commands: Any) -> None:
+    listed = _add(commands, "incidents", "reading.incidents", "list incidents", READING)
+    listed.add_argument("--status", help="only those with this status")
+    _json(listed)
+    show = _add(commands, "show", "reading.show", "show one incident", READING)
+    show.add_argument("incident")
+    _json(show)
+    tail = _add(commands, "tail", "reading.tail", "print what happens, as it happens", READING)
+    tail.add_argument("incident", nargs="?", help="only this one")
+    tail.add_argument("--until", help="stop when it has this status")
+    replay = _add(
+        commands, "replay", "reading.replay", "the result again, from the store alone", READING
+    )
+    replay.add_argument("incident")
+    replay.add_argument("--run", type=int, help="which run (default: the newest)")
+    _json(replay)
+    parked = _add(commands, "parked", "reading.parked", "list events that were given up", READING)
+    _json(parked)
+    routes = _add(commands, "routes", "reading.routes", "the flow, on one screen", ())
+    _json(routes)
+    config = commands.add_parser("config", help="the settings in force")
+    inner = config.add_subparsers(metavar="COMMAND", required=True)
+    check = _add(
+        inner, "check", "reading.config_check", "each setting and where it came from", SERVING
+    )
+    _json(check)
+
+
+def _writing(commands: Any) -> None:
+    send = _add(commands, "send", "writing.send", "send a message from a file", ("host", "port"))
+    send.add_argument("kind", choices=("alert", "fault", "event"))
+    send.add_argument("file", type=Path, help="JSON; - for standard input")
+    send.add_argument("--to", help="address of the bridge (default: the one `dev` listens on)")
+    send.add_argument("--resolved", action="store_true", help="send the alert as resolved now")
+    cancel = _add(commands, "cancel", "writing.cancel", "stop the run of an incident", READING)
+    cancel.add_argument("incident")
+    retry = _add(
+        commands, "retry", "writing.retry", "investigate once more", ("store", "host", "port")
+    )
+    retry.add_argument("incident")
+    retry.add_argument("--engine", dest="with_engine", help="with this engine")
+    retry.add_argument("--to", help="address of the broker (default: the one of `dev`)")
+    close = _add(commands, "close", "writing.close", "close an incident by hand", READING)
+    close.add_argument("incident")
+    close.add_argument("--note", default="", help="why")

@@ -1,0 +1,179 @@
+"""Commands that read the store: incidents, show, tail, replay, parked, routes, config check."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+
+from faultline import keys, views
+from faultline.cli.common import incidents_of, print_json, say, settings_of
+from faultline.cli.style import paint, paint_diff
+from faultline.errors import Rejected
+from faultline.incidents import Incidents
+from faultline.model import Incident, Status
+
+
+def incidents(arguments: argparse.Namespace) -> int:
+    memory = incidents_of(arguments)
+    rows = [row for row in _rows(memory) if arguments.status in (None, row["status"])]
+    if arguments.json:
+        print_json(rows)
+    elif not rows:
+        say("no incidents yet; `faultline demo` makes one, `faultline send alert FILE` another")
+    else:
+        for row in rows:
+            status = f"{row['status']:<14}"
+            colour = "green" if row["status"] == "closed" else "yellow"
+            say(f"{row['incident']:<42} {paint(status, colour, sys.stdout)} {row['what']}")
+    return 0
+
+
+def _rows(memory: Incidents) -> Iterator[dict[str, str]]:
+    for incident_id in memory.ids():
+        status = memory.status(incident_id)
+        if status:
+            incident = memory.incident(incident_id)
+            yield {
+                "incident": incident_id,
+                "status": status.value,
+                "severity": incident.fault.severity.value,
+                "opened_at": incident.opened_at.isoformat(),
+                "what": f"{incident.fault.name} {_where(incident)}",
+            }
+
+
+def _where(incident: Incident) -> str:
+    resource = incident.fault.resource
+    return f"{resource.namespace or '-'}/{resource.name}" if resource else incident.fault.cluster
+
+
+def show(arguments: argparse.Namespace) -> int:
+    memory = incidents_of(arguments)
+    incident_id = resolve(memory, arguments.incident)
+    case = views.load(memory, incident_id)
+    if arguments.json:
+        print_json(views.as_json(case))
+    else:
+        say(paint_diff(views.result_text(case), sys.stdout))
+    return 0
+
+
+def resolve(memory: Incidents, text: str) -> str:
+    """Return the id of the incident that is meant: an id, its hex, or `last`."""
+    if keys.INCIDENT_ID.fullmatch(text):
+        memory.incident(text)
+        return text
+    found = [i for i in memory.ids() if text == "last" or i.endswith(f"-{text}")]
+    if not found:
+        raise Rejected(f"expected an incident's id, its last 8 digits or `last`, got {text[:60]!r}")
+    return found[-1]
+
+
+def tail(arguments: argparse.Namespace) -> int:
+    """Print timeline entries as they appear; ends with `--until`, or by Ctrl-C."""
+    memory = incidents_of(arguments)
+    only = resolve(memory, arguments.incident) if arguments.incident else None
+    until = Status(arguments.until) if arguments.until else None
+    seen: set[tuple[str, str]] = set()
+    while True:
+        for incident_id in [only] if only else list(memory.ids()):
+            if memory.status(incident_id) is None:
+                continue
+            case = views.load(memory, incident_id)
+            for entry in case.timeline:
+                if (incident_id, entry.what) not in seen:
+                    seen.add((incident_id, entry.what))
+                    say(f"{entry.at:%H:%M:%S} {incident_id} {entry.what}")
+            if until and only and case.status is until:
+                return 0
+        time.sleep(0.5)
+
+
+def replay(arguments: argparse.Namespace) -> int:
+    from faultline.bootstrap import policy
+    from faultline.replay import replay as again
+
+    memory = incidents_of(arguments)
+    incident_id = resolve(memory, arguments.incident)
+    replayed = again(memory, incident_id, arguments.run, policy(settings_of(arguments)[0]))
+    if arguments.json:
+        print_json({"same": replayed.same, "different": replayed.different})
+        return 0 if replayed.identical else 1
+    say(paint_diff(replayed.text, sys.stdout))
+    count = len(replayed.same) + len(replayed.different)
+    if replayed.identical:
+        words = f"identical: {count} of {count} records came out byte for byte as recorded"
+        say(paint(words, "green", sys.stdout))
+        return 0
+    for name in replayed.different:
+        say(paint(f"different: {name}", "red", sys.stdout))
+    say(f"{len(replayed.same)} of {count} records came out as recorded")
+    return 1
+
+
+def parked(arguments: argparse.Namespace) -> int:
+    memory = incidents_of(arguments)
+    found = []
+    for key in memory.store.list("parked/"):
+        record = json.loads(memory.store.get(key))
+        found.append({"key": key, "reason": record.get("reason", ""), "by": record.get("by", "")})
+    if arguments.json:
+        print_json(found)
+    elif not found:
+        say("nothing is parked: no event was given up")
+    else:
+        for row in found:
+            say(f"{row['key']}\n    {row['by']}: {row['reason']}")
+    return 0
+
+
+def routes(arguments: argparse.Namespace) -> int:
+    from faultline.broker.triggers import load_triggers, manifest_text
+    from faultline.routes import STEPS
+
+    triggers = load_triggers(manifest_text())
+    rows = [
+        {
+            "event": " and ".join(views.filter_text(trigger)),
+            "step": trigger.subscriber.rsplit("/", 1)[-1],
+            "retry": trigger.delivery.retry,
+            "reply": _reply_of(STEPS.get(trigger.name)),
+        }
+        for trigger in triggers
+    ]
+    if arguments.json:
+        print_json(rows)
+        return 0
+    say(f"{'event':<36} {'step':<9} answers with")
+    for row in rows:
+        say(f"{row['event']:<36} {row['step']:<9} {row['reply']}")
+    return 0
+
+
+def _reply_of(step: object) -> str:
+    module = sys.modules[getattr(step, "__module__", "faultline")]
+    first = (module.__doc__ or "").splitlines()[0]
+    return first.partition(" -> ")[2]
+
+
+def config_check(arguments: argparse.Namespace) -> int:
+    from faultline.settings import fields, secret, value
+
+    settings, origins = settings_of(arguments)
+    rows = {}
+    for name, (variable, field) in fields().items():
+        shown = value(settings, name)
+        if secret(name):
+            shown = "(set)" if shown else ""
+        rows[name] = {"value": shown, "from": origins[name], "variable": variable,
+                      "says": field.description}  # fmt: skip
+    if arguments.json:
+        print_json(rows)
+        return 0
+    for name, row in rows.items():
+        origin = paint(str(row["from"]), "dim", sys.stdout)
+        say(f"{name:<40} {row['value']!s:<34} {origin}")
+    return 0

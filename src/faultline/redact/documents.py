@@ -1,0 +1,71 @@
+"""JSON and YAML as text and back, the same bytes for the same value.
+
+Times stay text, `on` and `off` stay as the cluster wrote them, keys keep their order, aliases are never
+written. The C parser of PyYAML is used where it is there.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+
+@cache
+def _loader() -> type[Any]:
+    import yaml
+
+    base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+    class Loader(base):  # type: ignore[misc,valid-type]
+        """Safe, and without dates: a time in a cluster's object is text."""
+
+    Loader.yaml_implicit_resolvers = {
+        first: [(tag, pattern) for tag, pattern in pairs if not tag.endswith(":timestamp")]
+        for first, pairs in base.yaml_implicit_resolvers.items()
+    }
+    return Loader
+
+
+@cache
+def _dumper() -> type[Any]:
+    import yaml
+
+    class Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
+        """Block style; text of several lines as a block."""
+
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    def text(dumper: Any, value: str) -> Any:
+        style = "|" if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    return Dumper
+
+
+def load_yaml(text: str) -> list[Any]:
+    """Return the documents of a YAML text. Raises ValueError if it is none."""
+    import yaml
+
+    try:
+        return list(yaml.load_all(text, Loader=_loader()))  # noqa: S506 - it derives from SafeLoader
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ValueError(f"expected YAML, got {type(error).__name__}") from None
+
+
+def dump_yaml(*documents: Any) -> str:
+    """Return documents as YAML, keys in the order they have."""
+    import yaml
+
+    return str(
+        yaml.dump_all(
+            documents, Dumper=_dumper(), sort_keys=False, allow_unicode=True, width=10_000
+        )
+    )
+
+
+def dump_json(value: Any) -> str:
+    """Return JSON for people: two blanks per level, a line end at the end."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

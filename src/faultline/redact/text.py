@@ -1,0 +1,304 @@
+"""Find secrets in bytes: shapes of tokens, keys beside their service's name, telling words.
+
+Pure. `find` returns where secrets stand; what replaces them is decided in `faultline.redact`. Every
+rule has a keyword and looks only where that keyword stands, in one direction and a bounded distance,
+so time grows with the length of the text. The shapes stand in `shapes.toml`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+Span = tuple[int, int, str]  # start, end, kind
+
+# what may stand between a name and its value, as it is or escaped in JSON (once or more often)
+_ESCAPE = rb"\\{1,4}(?:[nrtfbv\"'/]|u00[0-9a-fA-F]{2})"
+_GAP = rb"(?:[\s\"'`?]|" + _ESCAPE + rb")"
+_OPERATOR = rb"(?:[=>:|,]|" + _GAP + rb")"
+_FILLER = rb"(?:[ \t\w.-]|\\{1,4}t){0,24}+"
+_BEFORE = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrtfbv])|(?<=\\u00[0-9a-fA-F]{2}))"
+_UUID = rb"[a-f0-9]{8}-(?:[a-f0-9]{4}-){3}[a-f0-9]{12}"
+
+# a value behind `name =`: quoted (perhaps in escaped quotes), or up to a blank or a bracket
+_IS = rb"(?:\\*[\"'])?[ \t]{0,3}(?:=>|:=|=|:)[ \t]{0,3}"
+_VALUE = (
+    rb"(?:(?P<q>\\*[\"'])(?P<quoted>(?:(?!\\*[\"'])[^\n]){1,4096})"
+    rb"|(?P<bare>[^\s\"',;&<>{}\[\]()\\$%*][^\s\"',;&\\}\])]{0,4095}))"
+)
+_NOTHING = re.compile(
+    rb"(?i)(?:null|nil|none|true|false|undefined|empty|unset|required|invalid|missing|expired|"
+    rb"\(?redacted\)?|x+|\*+|\.+|\$[({].*|<.*>|%[sdvq]|\{\{.*\}\}|\[REDACTED.*)?"
+)
+_NAME_LIKE = re.compile(rb"[a-z]+(?:[._/-][a-z0-9]+)*|[\w.-]*/[\w./-]*|" + _UUID)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """Look for `pattern` where `keyword` stands; it may begin `back` bytes before."""
+
+    kind: str
+    keyword: bytes  # lower case
+    pattern: bytes
+    back: int = 0
+    accept: Callable[[bytes], bool] | None = None  # the last word on a value
+
+    def spans(self, data: bytes, places: Sequence[int]) -> Iterator[Span]:
+        """Yield where this rule finds a secret. `places` is where its keyword stands."""
+        pattern, size = _compiled(self.pattern), len(self.keyword)
+        done = 0
+        for place in places:
+            if place < done:
+                continue
+            if self.back:
+                match = pattern.search(data, max(done, place - self.back), place + size + _REACH)
+            else:
+                match = pattern.match(data, place)
+            if match:
+                done = match.end()
+                if secret := self._secret(match):
+                    yield (*secret, self.kind)
+
+    def _secret(self, match: re.Match[bytes]) -> tuple[int, int] | None:
+        groups = [n for n in ("s", "quoted", "bare") if match.re.groupindex.get(n) and match[n]]
+        span = match.span(groups[0]) if groups else match.span()
+        if self.accept and not self.accept(match.string[slice(*span)]):
+            return None
+        return span
+
+
+_REACH = 600  # bytes that a pattern with `back` may look ahead
+
+
+@cache
+def _compiled(pattern: bytes) -> re.Pattern[bytes]:
+    return re.compile(pattern)
+
+
+def _shape(kind: str, keyword: str, pattern: str, back: int = 0) -> Rule:
+    bound = b"" if back or "(?<" in pattern else _BEFORE
+    return Rule(kind, keyword.encode(), bound + b"(?:" + pattern.encode() + b")", back)
+
+
+def _vendor(kind: str, name: str, value: str) -> Rule:
+    shape = value.encode().replace(b"UUID", _UUID)
+    pattern = (
+        rb"(?i)" + re.escape(name.encode()) + _FILLER
+        + _GAP + rb"{0,24}+[=>:|,]" + _OPERATOR + rb"{0,24}+"
+        + rb"(?P<s>" + shape + rb")(?![\w-])"
+    )  # fmt: skip
+    return Rule(kind, name.encode(), pattern)
+
+
+def _is_value(value: bytes) -> bool:
+    return _NOTHING.fullmatch(value) is None
+
+
+def _is_random(value: bytes) -> bool:
+    """Say whether a value looks made by a machine: digits and letters, and no name or UUID."""
+    if not (re.search(rb"[0-9]", value) and re.search(rb"[A-Za-z]", value)):
+        return False
+    return _NAME_LIKE.fullmatch(value) is None and entropy(value) >= 3.0
+
+
+def entropy(value: bytes) -> float:
+    """Return Shannon's entropy in bits per byte."""
+    shares = (count / len(value) for count in Counter(value).values())
+    return -sum(share * math.log2(share) for share in shares)
+
+
+def _named(keyword: str, before: tuple[str, ...], rest: str = "") -> Rule:
+    """`<name> = <value>`, whatever the value looks like. The name is telling by what is before."""
+    looks = "|".join(
+        f"(?<={word})|(?<={word}[_-])" if word.isalpha() else f"(?<={word})" for word in before
+    )
+    head = f"(?i)(?:{looks}){keyword}{rest}s?[0-9]{{0,2}}".encode()
+    return Rule("password", keyword.encode(), head + _IS + _VALUE, 0, _is_value)
+
+
+def _variable(keyword: str) -> Rule:
+    """`DB_PASSWORD` as the name of one field, its value in the next: variables of containers."""
+    return Rule(
+        "password", keyword.encode(), rb"(?i)" + keyword.encode() + _ENV_TAIL + _VALUE, 0, _is_value
+    )
+
+
+def _beside(keyword: str) -> Rule:
+    """`<word> … = <value>`, if the value looks made by a machine."""
+    before = rb"(?:(?<=api|ess|ret)|(?<=(?:api|ess|ret)[_-]))" if keyword == "key" else b""
+    pattern = (
+        rb"(?i)" + before + keyword.encode() + _FILLER
+        + _GAP + rb"{0,24}+[=>:|,]" + _OPERATOR + rb"{0,24}+(?P<s>[\w.=+/~-]{10,200})"
+    )  # fmt: skip
+    return Rule("secret", keyword.encode(), pattern, 0, _is_random)
+
+
+_ENV_TAIL = rb"[\w.-]{0,40}(?:\\*[\"'])?,?\s{1,40}(?:\\*[\"'])?value(?:\\*[\"'])?\s?:\s?"
+_NAMES: tuple[tuple[str, tuple[str, ...], str], ...] = (
+    ("pass", ("",), "(?:word|wd|phrase)"),
+    ("pwd", ("",), ""),
+    (
+        "key",
+        ("api", "access", "secret", "private", "account", "signing", "encryption", "master"),
+        "",
+    ),
+    ("token", ("auth", "access", "refresh", "id", "session", "bearer", "bot", "_"), ""),
+    ("secret", ("client", "app", "shared", "webhook", "jwt", "_"), ""),
+)
+_WORDS = ("secret", "token", "credential", "key", "pass", "auth")
+
+_CONTEXT = (
+    # user info of addresses, credentials of database drivers
+    Rule("url-credentials", b"://", rb"://(?P<s>[^\s/@\"'<>\\]{0,256}:[^\s/@\"'<>\\]{1,512})@"),
+    Rule("url-credentials", b"@tcp(", rb"(?<![\w.-])(?P<s>[\w.-]{1,64}:[^\s@\"']{1,200})@tcp\(", 266),
+    # headers
+    Rule(
+        "authorization", b"authorization",
+        rb"(?i)authorization(?:\\*[\"'])?[\s\[]{0,3}[=:]?[\s\[]{0,3}(?:\\*[\"'])?"
+        rb"(?:(?:bearer|basic|token|digest|apikey|negotiate|bot|splunk)[ \t]+)?"
+        rb"(?P<s>[\w.~+/=:-]{8,8192})", 0, lambda v: entropy(v) >= 2.5 and _is_mixed(v),
+    ),
+    Rule("authorization", b"bearer", rb"(?i)bearer[ \t]+(?P<s>[\w.~+/=-]{12,8192})", 0,
+         lambda v: _is_random(v)),
+    Rule("cookie", b"cookie", rb"(?i)cookie(?:\\*[\"'])?[ \t]{0,3}:[ \t]{0,3}(?:\\*[\"'])?(?P<s>[\w.-]{1,64}=[^\r\n\"\\]{1,4096})"),
+    # signatures in addresses
+    Rule("url-signature", b"sig", rb"(?i)(?<=[?&;])(?:sig|signature)=(?P<s>[\w.%~+/=-]{6,1024})"),
+    Rule("url-signature", b"-signature=", rb"(?i)-signature=(?P<s>[\w%]{16,1024})"),
+    Rule("url-signature", b"-credential=", rb"(?i)-credential=(?P<s>[\w%./-]{8,512})"),
+    Rule("url-signature", b"-security-token=", rb"(?i)-security-token=(?P<s>[\w%./+=-]{16,4096})"),
+    Rule("url-signature", b"token=", rb"(?i)(?<=[?&])token=(?P<s>[\w%./+=~-]{6,4096})", 0, _is_value),
+    # a plain 40-digit hash in mixed case is nobody's commit
+    Rule("secret", b"secret_key",
+         rb"(?i)secret_key(?:\\*[\"'])?" + _OPERATOR + rb"{1,300}+(?P<s>sk_[^\s\"'\\]{8,}+(?:\\*[\"'][^\s\"'\\,}]{1,8})?)"),
+    Rule("password", b"identified by", rb"(?i)identified by \\*['\"](?P<s>[^'\"\\\n]{1,256})"),
+)  # fmt: skip
+
+
+def _is_mixed(value: bytes) -> bool:
+    return bool(re.search(rb"[0-9=]|[a-z][A-Z]", value))
+
+
+@cache
+def rules() -> tuple[Rule, ...]:
+    """Return every rule: shapes, services, words."""
+    table = tomllib.loads((Path(__file__).parent / "shapes.toml").read_text(encoding="utf-8"))
+    return (
+        *(_shape(*row) for row in table["shapes"]),
+        *(_vendor(*row) for row in table["vendors"]),
+        *_CONTEXT,
+        *(_named(*row) for row in _NAMES),
+        *(_beside(word) for word in _WORDS),
+        *(_variable(word) for word in _WORDS if word != "auth"),
+    )
+
+
+def find(data: bytes, using: Sequence[Rule] | None = None) -> list[Span]:
+    """Return where secrets stand in `data`, sorted, overlaps joined."""
+    lower = data.lower()
+    spans: list[Span] = []
+    for keyword, family in _families(tuple(using) if using is not None else rules()):
+        if places := _places(lower, keyword):
+            spans += (span for rule in family for span in rule.spans(data, places))
+    spans += _mixed_hex(data)
+    spans += _private_keys(data)
+    spans += _secret_manifests(data, lower)
+    return _joined(spans)
+
+
+@cache
+def _families(all_rules: tuple[Rule, ...]) -> tuple[tuple[bytes, tuple[Rule, ...]], ...]:
+    """Group rules by keyword, so that each keyword is looked for once."""
+    families: dict[bytes, list[Rule]] = {}
+    for rule in all_rules:
+        families.setdefault(rule.keyword, []).append(rule)
+    return tuple((keyword, tuple(family)) for keyword, family in families.items())
+
+
+def _places(lower: bytes, keyword: bytes) -> list[int]:
+    places, place = [], lower.find(keyword)
+    while place >= 0:
+        places.append(place)
+        place = lower.find(keyword, place + len(keyword))
+    return places
+
+
+def _joined(spans: list[Span]) -> list[Span]:
+    joined: list[Span] = []
+    for start, end, kind in sorted(spans):
+        if joined and start < joined[-1][1]:
+            first, last, name = joined[-1]
+            joined[-1] = (first, max(last, end), name)
+        elif end > start:
+            joined.append((start, end, kind))
+    return joined
+
+
+_HEX40 = re.compile(rb"[0-9a-fA-F]{40}(?![0-9A-Za-z])")
+
+
+def _mixed_hex(data: bytes) -> Iterator[Span]:
+    """40 hex digits in both cases at once: a token. Commits and digests keep to one case."""
+    for match in _HEX40.finditer(data):
+        text = match[0]
+        before = data[max(0, match.start() - 1) : match.start()]
+        if text.lower() != text and text.upper() != text and not before.isalnum():
+            yield (*match.span(), "secret")
+
+
+_KEY_BEGIN = re.compile(rb"-----BEGIN[ A-Z0-9_-]{0,100}PRIVATE KEY(?: BLOCK)?-----")
+_KEY_END = re.compile(rb"KEY(?: BLOCK)?-----")
+_KEY_REST = re.compile(rb"(?:[A-Za-z0-9+/=]{16,}|[\s:,\"'|-]|\\{1,4}[rn])*+")
+
+
+def _private_keys(data: bytes) -> Iterator[Span]:
+    """Private keys in PEM, whole; what is left of one that was cut off, as far as it looks so."""
+    position = 0
+    while begin := _KEY_BEGIN.search(data, position):
+        end = _KEY_END.search(data, begin.end())
+        if end is None and (rest := _KEY_REST.match(data, begin.end())):
+            end = rest
+        position = end.end() if end else begin.end()
+        yield (begin.start(), position, "private-key")
+
+
+_SECRET_KIND = re.compile(
+    rb"(?i)\bkind(?:\\*[\"'])?:(?:[\s\"']|\\{1,4}[ntr\"']){0,12}+secret(?![a-z])"
+)
+_SECRET_DATA = re.compile(rb"(?i)(?<![a-z])(?:string)?data(?:\\*[\"'])?:")
+_SECRET_PAIR = re.compile(
+    rb"(?P<name>[\w.-]{1,253}(?:\\*[\"'])?:(?:[\s\"']|\\{1,4}[ntr\"']){0,24}+)"
+    rb"(?P<s>\{\{[^{}]{1,80}\}\}|[A-Za-z0-9+/]{2,}={0,3})"
+)
+_MANIFEST_BYTES = 16 * 1024
+
+
+def _secret_manifests(data: bytes, lower: bytes) -> Iterator[Span]:
+    """Values under `data:` where a text holds a Secret as somebody printed it."""
+    if b"kind" not in lower or b"secret" not in lower or b"data" not in lower:
+        return
+    position = 0
+    while kind := _SECRET_KIND.search(data, position):
+        start = max(position, kind.start() - _MANIFEST_BYTES)
+        position = kind.end()
+        for stop in (b"\n---", b"kind:"):
+            cut = data.rfind(stop, start, kind.start())
+            start = cut + len(stop) if cut >= 0 else start
+        ends = [e for e in (data.find(b"\n---", position), data.find(b"kind:", position)) if e >= 0]
+        end = min([*ends, position + _MANIFEST_BYTES, len(data)])
+        yield from _manifest_values(data, start, end)
+
+
+def _manifest_values(data: bytes, start: int, end: int) -> Iterator[Span]:
+    opening = _SECRET_DATA.search(data, start, end)
+    if opening is None:
+        return
+    for pair in _SECRET_PAIR.finditer(data, opening.end(), end):
+        line = data[pair.start("name") : pair.end("name")].lower()
+        if not line.startswith((b"name", b"kind", b"apiversion", b"type", b"metadata", b"uid")):
+            yield (*pair.span("s"), "secret-data")

@@ -1,0 +1,141 @@
+"""The sentences that every view needs: what is broken, how sure we are, what is next. Pure.
+
+They are the same in the report, the pull request, the terminal and the console, and claim no more
+than happened. What comes from outside is returned as it is; `render.py` makes it harmless.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import Any
+
+from faultline.event import format_time
+from faultline.model import (
+    Certainty,
+    Closed,
+    ClosedBecause,
+    Confidence,
+    Diagnosis,
+    Fault,
+    Result,
+    RunStatus,
+    Status,
+)
+from faultline.views.case import CLOSED_WORDS, Case
+
+_CERTAIN = {
+    Certainty.PROVED: "The analyzers found it in the evidence and nothing contradicts it; "
+    "no model was asked.",
+    Certainty.LIKELY: "The analyzers think so, but could not rule everything else out.",
+    Certainty.HINT: "The analyzers saw a sign of it, no more.",
+}
+_CONFIDENT = {
+    Confidence.HIGH: "with high confidence",
+    Confidence.MEDIUM: "with medium confidence",
+    Confidence.LOW: "with low confidence",
+}
+_LEVELS = {"proved": 3, "likely": 2, "hint": 1, "high": 2, "medium": 2, "low": 1}
+
+
+def place(fault: Fault) -> str:
+    """Say where: `Pod shop/api-7d9f6c5b4-x2x9z on prod-eu`."""
+    if fault.resource is None:
+        return f"cluster {fault.cluster}"
+    named = "/".join(filter(None, (fault.resource.namespace, fault.resource.name)))
+    return f"{fault.resource.kind} {named}".strip() + f" on {fault.cluster}"
+
+
+def broken(fault: Fault, diagnosis: Diagnosis | None) -> str:
+    """Say what is broken: the fault's own words."""
+    return fault.summary or fault.annotations.get("description", "") or fault.name
+
+
+def sure(diagnosis: Diagnosis | None, result: Result | None) -> tuple[str, int, str]:
+    """Say how sure we are: a word, a level from 0 to 3, and a sentence that says who says so."""
+    if diagnosis is None:
+        return "unknown", 0, "Nobody has found a cause yet."
+    if diagnosis.certainty:
+        word = diagnosis.certainty.value
+        return word, _LEVELS[word], _CERTAIN[diagnosis.certainty]
+    engine = " ".join(filter(None, (result.engine, result.model))) if result else ""
+    who = f"An AI agent ({engine})" if engine else "An AI agent"
+    how = _CONFIDENT[diagnosis.confidence]
+    sentence = f"{who} says so {how}, by its own estimate. Nothing proves it: read the evidence."
+    word = diagnosis.confidence.value
+    return f"{word} confidence", _LEVELS[word], sentence
+
+
+def ended(result: Result) -> str:
+    """Say how a run ended, and what of that a person has to know."""
+    took = duration(result.started_at, result.completed_at)
+    if result.status is RunStatus.SUCCESS:
+        return f"The run ended well after {took}."
+    why = f" ({result.reason.replace('_', ' ')})" if result.reason else ""
+    return f"The run ended without an answer: {result.status.value}{why}, after {took}."
+
+
+def following(case: Case) -> str:
+    """Say what happens next, and who has to do something."""
+    if case.closed:
+        return _after_closing(case.closed)
+    if case.status is Status.PACKAGED:
+        return _after_packaging(case)
+    run = case.attempt.run if case.attempt else None
+    engine = run.engine if run else "an engine"
+    return {
+        Status.OPEN: "The evidence is being gathered. Nothing to do yet.",
+        Status.READY: "The evidence is there. A run starts as soon as there is a free slot.",
+        Status.INVESTIGATING: f"{engine} is investigating{_deadline(case)}. Nothing to do yet.",
+        Status.INVESTIGATED: "The run has ended. Its answer is being checked and passed on.",
+    }.get(case.status, "")
+
+
+def _deadline(case: Case) -> str:
+    run = case.attempt.run if case.attempt else None
+    if run is None:
+        return ""
+    return f", until {moment(run.created_at + dt.timedelta(seconds=run.deadline_s))} at most"
+
+
+def _after_packaging(case: Case) -> str:
+    attempt = case.attempt
+    if case.merges:
+        return "The change was merged. The incident closes by itself when every fault has cleared."
+    if case.patch:
+        return (
+            "Review the change and merge it if it is right. Nothing else changes the cluster. "
+            "The incident closes by itself when every fault has cleared."
+        )
+    if attempt and attempt.result and attempt.result.status is not RunStatus.SUCCESS:
+        return f"A person has to look. Try again with: faultline retry {case.incident.id}"
+    return "No change is proposed. A person has to act; the steps are below."
+
+
+def _after_closing(closed: Closed) -> str:
+    if closed.because is ClosedBecause.PERSON:
+        return f"Nothing. {closed.by} closed the incident."
+    return f"Nothing. The incident is closed: {CLOSED_WORDS[closed.because]}."
+
+
+def moment(at: dt.datetime | None) -> str:
+    """Write a time for people, to the second, in UTC."""
+    return (
+        format_time(at.replace(microsecond=0)).replace("T", " ").replace("Z", " UTC") if at else ""
+    )
+
+
+def duration(start: dt.datetime, end: dt.datetime) -> str:
+    """Write a span with its two largest units: `2 d 3 h`, `4 min 10 s`, `7 s`."""
+    seconds = max(0, int((end - start).total_seconds()))
+    units = [("d", seconds // 86_400), ("h", seconds // 3_600 % 24)]
+    units += [("min", seconds // 60 % 60), ("s", seconds % 60)]
+    first = next((n for n, (_, value) in enumerate(units) if value), 3)
+    return " ".join(f"{value} {unit}" for unit, value in units[first : first + 2] if value) or "0 s"
+
+
+def value(of: Any) -> str:
+    """Write a field's value: text as it is, nothing as `nothing`, the rest as JSON."""
+    if of is None:
+        return "nothing"
+    return of if isinstance(of, str) else json.dumps(of, ensure_ascii=False)

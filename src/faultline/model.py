@@ -471,6 +471,7 @@ class PatchRules(Value):
     factor_max: float = 4.0  # how far a quantity may be raised at once
     replicas_factor_max: float = 2.0
     images: bool = False  # may an image's tag be changed back to one that has run before
+    secret_references: bool = False  # may a pod be told to read another Secret, or another key
 
 
 class Policy(Value):

@@ -4,13 +4,14 @@ A secret becomes `[REDACTED:<kind>:<4 hex>]`. Within one incident the same secre
 digits, in another incident others; what has passed the gate passes it again unchanged. If the gate
 itself fails, nothing passes: the content is replaced by a marker (fails closed).
 
-Where secrets stand in text is found by `text.py` with the shapes of `shapes.toml`; which fields of an
-object are secret is known by `objects.py`. Public certificates, digests, UIDs, names and addresses
-stay: without them the evidence is worthless.
+Where secrets stand in text is found by `text.py` with the shapes of `shapes.toml`; which fields of
+an object are secret is known by `objects.py`. Public certificates, digests, UIDs, names and
+addresses stay: without them the evidence is worthless.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
@@ -58,12 +59,12 @@ class Redactor:
             self.suppressed += 1
             return SUPPRESSED
 
-    def bytes(self, data: bytes) -> bytes:
+    def data(self, data: bytes) -> bytes:
         """Return UTF-8 text without secrets; what is not UTF-8 in it is replaced."""
         return self.text(data.decode("utf-8", "replace")).encode("utf-8", "replace")
 
     def object(self, value: Any) -> Any:
-        """Return a JSON value without secrets, by the structure of Kubernetes' objects and by text."""
+        """Return a JSON value without secrets: by Kubernetes' structure, and text."""
         try:
             return Structure(self._mark, self._text).clean(value)
         except Exception:
@@ -142,7 +143,7 @@ def redact(text: str) -> str:
 
 def redact_bytes(data: bytes) -> bytes:
     """Return UTF-8 text without secrets, with an empty salt."""
-    return Redactor().bytes(data)
+    return Redactor().data(data)
 
 
 def redact_object(value: Any) -> Any:
@@ -160,8 +161,6 @@ def _decode(data: bytes) -> str:
 
 
 def _forms(secret: str) -> Iterable[bytes]:
-    import base64
-
     plain = secret.encode("utf-8", "surrogatepass")
     encoded = base64.b64encode(plain)
     return (plain, encoded, encoded.rstrip(b"="), base64.urlsafe_b64encode(plain),

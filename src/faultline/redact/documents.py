@@ -1,7 +1,7 @@
 """JSON and YAML as text and back, the same bytes for the same value.
 
-Times stay text, `on` and `off` stay as the cluster wrote them, keys keep their order, aliases are never
-written. The C parser of PyYAML is used where it is there.
+Times stay text, keys keep their order, aliases are never written. PyYAML's C parser is used where
+it is there.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def load_yaml(text: str) -> list[Any]:
     import yaml
 
     try:
-        return list(yaml.load_all(text, Loader=_loader()))  # noqa: S506 - it derives from SafeLoader
+        return list(yaml.load_all(text, Loader=_loader()))
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"expected YAML, got {type(error).__name__}") from None
 

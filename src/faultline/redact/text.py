@@ -1,8 +1,8 @@
 """Find secrets in bytes: shapes of tokens, keys beside their service's name, telling words.
 
 Pure. `find` returns where secrets stand; what replaces them is decided in `faultline.redact`. Every
-rule has a keyword and looks only where that keyword stands, in one direction and a bounded distance,
-so time grows with the length of the text. The shapes stand in `shapes.toml`.
+rule has a keyword and looks only where that keyword stands, a bounded distance, so time grows with
+the length of the text. The shapes stand in `shapes.toml`.
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ _WORDS = ("secret", "token", "credential", "key", "pass", "auth")
 _CONTEXT = (
     # user info of addresses, credentials of database drivers
     Rule("url-credentials", b"://", rb"://(?P<s>[^\s/@\"'<>\\]{0,256}:[^\s/@\"'<>\\]{1,512})@"),
-    Rule("url-credentials", b"@tcp(", rb"(?<![\w.-])(?P<s>[\w.-]{1,64}:[^\s@\"']{1,200})@tcp\(", 266),
+    Rule("url-credentials", b"@tcp(",
+         rb"(?<![\w.-])(?P<s>[\w.-]{1,64}:[^\s@\"']{1,99})@tcp\(", 164),
     # headers
     Rule(
         "authorization", b"authorization",
@@ -166,16 +167,19 @@ _CONTEXT = (
     ),
     Rule("authorization", b"bearer", rb"(?i)bearer[ \t]+(?P<s>[\w.~+/=-]{12,8192})", 0,
          lambda v: _is_random(v)),
-    Rule("cookie", b"cookie", rb"(?i)cookie(?:\\*[\"'])?[ \t]{0,3}:[ \t]{0,3}(?:\\*[\"'])?(?P<s>[\w.-]{1,64}=[^\r\n\"\\]{1,4096})"),
+    Rule("cookie", b"cookie",
+         rb"(?i)cookie" + _IS + rb"(?:\\*[\"'])?(?P<s>[\w.-]{1,64}=[^\r\n\"\\]{1,4096})"),
     # signatures in addresses
     Rule("url-signature", b"sig", rb"(?i)(?<=[?&;])(?:sig|signature)=(?P<s>[\w.%~+/=-]{6,1024})"),
     Rule("url-signature", b"-signature=", rb"(?i)-signature=(?P<s>[\w%]{16,1024})"),
     Rule("url-signature", b"-credential=", rb"(?i)-credential=(?P<s>[\w%./-]{8,512})"),
     Rule("url-signature", b"-security-token=", rb"(?i)-security-token=(?P<s>[\w%./+=-]{16,4096})"),
-    Rule("url-signature", b"token=", rb"(?i)(?<=[?&])token=(?P<s>[\w%./+=~-]{6,4096})", 0, _is_value),
-    # a plain 40-digit hash in mixed case is nobody's commit
+    Rule("url-signature", b"token=", rb"(?i)(?<=[?&])token=(?P<s>[\w%./+=~-]{6,4096})", 0,
+         _is_value),
+    # far from its name, as people align tables
     Rule("secret", b"secret_key",
-         rb"(?i)secret_key(?:\\*[\"'])?" + _OPERATOR + rb"{1,300}+(?P<s>sk_[^\s\"'\\]{8,}+(?:\\*[\"'][^\s\"'\\,}]{1,8})?)"),
+         rb"(?i)secret_key(?:\\*[\"'])?" + _OPERATOR + rb"{1,300}+"
+         rb"(?P<s>sk_[^\s\"'\\]{8,}+(?:\\*[\"'][^\s\"'\\,}]{1,8})?)"),
     Rule("password", b"identified by", rb"(?i)identified by \\*['\"](?P<s>[^'\"\\\n]{1,256})"),
 )  # fmt: skip
 

@@ -1,0 +1,88 @@
+"""Probes that ask a port where nothing listens, or one that has no such name."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from faultline.diagnosis.documents import items, text
+from faultline.diagnosis.facts import Part
+from faultline.diagnosis.probe_facts import Cause, Failing
+from faultline.diagnosis.quantities import nearest
+from faultline.diagnosis.wording import one_line
+
+_LISTENS = re.compile(
+    r"(?i)(?:listen\w*|serv\w*|start\w*|bound|running|accept\w*|http)\b.{0,80}?(?:[:\s]|port\D{0,3})(\d{2,5})\b(?![.\d:-])"
+)
+
+
+def named_port(failing: Failing) -> Cause | None:
+    # proved because: the kubelet could not read the port as a number, and no port has that name.
+    field, port = f"{failing.kind}.port", failing.get(f"{failing.kind}.port")
+    names = [text(p.get("name")) for p in items(failing.part.get("ports"))]
+    if (
+        not isinstance(port, str)
+        or port.isdigit()
+        or port in names
+        or "invalid syntax" not in failing.message
+    ):
+        return None
+    was = failing.was(field)
+    better = was.value if was and was.value in names else nearest(port, names) or None
+    why = f"the container's ports are named {', '.join(filter(None, names)) or 'nothing'}"
+    words = f"asks for a port named {one_line(port)}, which the container does not have"
+    return Cause("port-name", field, words, better, why, (was.evidence if was else None,), True)
+
+
+def port(failing: Failing) -> Cause | None:
+    # proved because: the connection is refused there, and the container says that it listens
+    # elsewhere, or the rollout moved the probe and not the container.
+    field = f"{failing.kind}.port"
+    port = _number(failing.part, failing.get(field))
+    if "connection refused" not in failing.message or port is None:
+        return None
+    logged = failing.part.logs(_LISTENS)
+    listens = int(logged[0][1]) if logged else None
+    if listens == port:
+        return None  # it listens where it is asked: too early, or it died; see _slow and crash_loop
+    was, declared = (
+        failing.was(field),
+        [p.get("containerPort") for p in items(failing.part.get("ports"))],
+    )
+    words = f"asks port {port}, where nothing listens"
+    if logged and (listens in declared or not declared):
+        return Cause(
+            "port",
+            field,
+            words,
+            listens,
+            f"the container says that it listens on {listens}",
+            (logged[1], was.evidence if was else None),
+            True,
+        )
+    if (
+        was
+        and not failing.part.was("ports")
+        and (_number(failing.part, was.value) in declared or not declared)
+    ):
+        why = f"revision {was.revision} asked port {was.value}"
+        return Cause("port", field, words, was.value, why, (was.evidence,), port not in declared)
+    if declared and port not in declared:
+        better = declared[0] if len(declared) == 1 else None
+        return Cause(
+            "port",
+            field,
+            words,
+            better,
+            f"the container declares {declared[0]}",
+            (failing.part.cite("ports[0].containerPort"),),
+        )
+    return None
+
+
+def _number(part: Part, port: Any) -> int | None:
+    named = next(
+        (p.get("containerPort") for p in items(part.get("ports")) if p.get("name") == port), port
+    )
+    digits = text(named)
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 6 else None

@@ -9,22 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from faultline import bootstrap
+from faultline import bootstrap, keys, views
 from faultline.adapters.stores import open_store, probe
-from faultline.answers import Answer
+from faultline.answers import Answer, to_broker
 from faultline.bootstrap import now
+from faultline.bridge.app import router
+from faultline.bridge.gate import App, Gate, Receive, Scope, Send, is_local, respond, serve_config
 from faultline.broker.broker import Broker
+from faultline.broker.ingress import Ingress
 from faultline.broker.journal import Journal
-from faultline.broker.triggers import load_triggers, manifest_text
+from faultline.broker.subscribers import Subscriber
+from faultline.broker.triggers import load, manifest_text
+from faultline.doors import doors_of, followers, intake, listed, pages_of
 from faultline.errors import Rejected
 from faultline.event import PING, Event, format_time
-from faultline.ports import Ports
 from faultline.routes import STEPS
 from faultline.serve import Request, answer
 from faultline.settings import Settings
@@ -44,34 +50,39 @@ class Line:
         self.settings = settings.model_copy(update={"sink": self.url + INGRESS})
         self.store = open_store(settings.store)
         probe(self.store)
-        Path(settings.journal).parent.mkdir(parents=True, exist_ok=True)
+        journal = Path(settings.journal)
+        journal.parent.mkdir(parents=True, exist_ok=True)
         self.broker = Broker(
-            load_triggers(manifest_text()),
-            {},
-            Journal(settings.journal),
+            load(manifest_text()),
+            {name: self._subscriber(name) for name in STEPS} | {"bridge": self._park},
+            Journal(journal),
+            clock=time.time,
             serial={"launch"},
         )
         self.ports = bootstrap.ports(self.settings, self.store, self.broker.sink(), console=console)
-        self.broker.subscribers.update(subscribers(self.ports))
+        self.intake = intake(self.settings, self.ports)
+        self.followers = followers(self.settings, self.intake)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._server: Any = None
 
     def start(self) -> None:
         """Serve, deliver, follow and sweep, each in threads of its own."""
-        from faultline.bridge.app import serve_config
-
         import uvicorn
 
-        self._server = uvicorn.Server(serve_config(self._app(), self.settings.host, 0))
+        config = serve_config(self._app(), self.settings.host, 0)
+        self._server = uvicorn.Server(config)
+        self.store.put(keys.BUCKET_README, views.bucket_readme())
         self.broker.start()
         self._thread("http", lambda: self._server.run(sockets=[self._socket]))
         self._thread("sweep", self._sweep_for_ever)
-        for follower in followers(self.settings, self.ports):
-            self._thread(f"stream {follower.url}", lambda f=follower: f.run(self._stop))
+        for follower in self.followers:
+            self._thread(follower.name, lambda follower=follower: follower.run(self._stop))
+        _until(lambda: self._server.started)
 
     def wait(self) -> None:
-        """Return when someone has called `stop`, or Ctrl-C was pressed."""
+        """Return when Ctrl-C was pressed, or the process was asked to end."""
+        signal.signal(signal.SIGTERM, lambda *_: self._stop.set())
         with contextlib.suppress(KeyboardInterrupt):
             while not self._stop.wait(0.5):
                 pass
@@ -100,19 +111,39 @@ class Line:
         thread.start()
         self._threads.append(thread)
 
-    def _app(self) -> Any: ...
+    def _subscriber(self, name: str) -> Subscriber:
+        """Return a step as the broker calls it: one request, one answer, by the wire format."""
+        return lambda request: answer(STEPS[name], self.ports, request)
+
+    def _park(self, request: Request) -> Answer:
+        return to_broker(self.intake.parked(request.headers, request.body))
+
+    def _app(self) -> App:
+        """Return one app with all doors: the bridge's, the broker's, and the pages."""
+        doors = router(doors_of(self.settings, self.intake, self.followers))
+        ingress = Ingress(self.broker, namespace="faultline", name="faultline")
+        pages = pages_of(self.settings, self.ports)
+
+        async def front(scope: Scope, receive: Receive, send: Send) -> None:
+            path, method = scope.get("path", ""), scope.get("method", "")
+            if path.startswith("/broker/"):
+                if is_local(scope):  # whoever may post here may say anything
+                    below = scope | {"path": path.removeprefix("/broker")}
+                    await ingress(below, receive, send)
+                else:
+                    await respond(send, 403, {"connection": "close"})
+            elif path in ("/alertmanager", "/parked") or (path == "/events" and method == "POST"):
+                await doors(scope, receive, send)
+            else:
+                await pages(scope, receive, send)
+
+        return Gate(front, allowed_hosts=listed(self.settings.allowed_hosts))
 
 
-def subscribers(ports: Ports) -> dict[str, Callable[[Request], Answer]]:
-    """Return every step as the broker calls it: one request, one answer, through the wire format."""
-
-    def bound(name: str) -> Callable[[Request], Answer]:
-        return lambda request: answer(STEPS[name], ports, request)
-
-    return {name: bound(name) for name in STEPS}
-
-
-def followers(settings: Settings, ports: Ports) -> Sequence[Any]: ...
+def _until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds() and time.monotonic() < end:
+        time.sleep(0.01)
 
 
 def _listen(host: str, port: int) -> socket.socket:

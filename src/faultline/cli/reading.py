@@ -131,25 +131,29 @@ def parked(arguments: argparse.Namespace) -> int:
 
 
 def routes(arguments: argparse.Namespace) -> int:
-    from faultline.broker.triggers import load_triggers, manifest_text
+    import yaml
+
+    from faultline.broker.triggers import load, manifest_text
     from faultline.routes import STEPS
 
-    triggers = load_triggers(manifest_text())
+    text = manifest_text()
+    retries = {trigger.name: trigger.delivery.retry for trigger in load(text)}
     rows = [
         {
-            "event": " and ".join(views.filter_text(trigger)),
-            "step": trigger.subscriber.rsplit("/", 1)[-1],
-            "retry": trigger.delivery.retry,
-            "reply": _reply_of(STEPS.get(trigger.name)),
+            "event": document["spec"]["filter"]["attributes"]["type"],
+            "step": (name := document["metadata"]["name"]),
+            "answers_with": _reply_of(STEPS[name]),
+            "retry": retries[name],
         }
-        for trigger in triggers
+        for document in yaml.safe_load_all(text)
+        if document and document["kind"] == "Trigger"
     ]
     if arguments.json:
         print_json(rows)
         return 0
-    say(f"{'event':<36} {'step':<9} answers with")
+    say(f"{'event':<34} {'step':<9} {'retries':<8} answers with")
     for row in rows:
-        say(f"{row['event']:<36} {row['step']:<9} {row['reply']}")
+        say(f"{row['event']:<34} {row['step']:<9} {row['retry']:<8} {row['answers_with']}")
     return 0
 
 

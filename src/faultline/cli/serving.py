@@ -1,0 +1,114 @@
+"""Commands that start things: demo, dev, serve, bridge, web."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from faultline.cli.common import say, settings_of
+from faultline.errors import Rejected
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    from faultline.demo import run, scenarios
+
+    if arguments.scenario == "list":
+        for name, says in scenarios().items():
+            say(f"{name:<24} {says}")
+        return 0
+    folder = arguments.keep or Path(".faultline/demo") / arguments.scenario
+    return run(arguments.scenario, folder, say)
+
+
+def dev(arguments: argparse.Namespace) -> int:
+    """Run the whole line until Ctrl-C."""
+    from faultline.dev import Line
+    from faultline.logs import configure
+
+    settings, _ = settings_of(arguments)
+    configure(settings.log_level)
+    line = Line(settings, console=sys.stdout)
+    line.start()
+    say(f"Faultline is up at {line.url}  (Ctrl-C stops it)")
+    say(f"  pages        {line.url}/")
+    say(f"  AlertManager {line.url}/alertmanager")
+    say(f"  CloudEvents  {line.url}/events")
+    for follower in line.followers:
+        say(f"  stream       {follower.name}")
+    say(f"  store        {settings.store}")
+    if not settings.manifests:
+        say("  no manifests: set --manifests to a Git repository to get branches with fixes")
+    say("  try: faultline send alert examples/alerts/crash-looping.json")
+    line.wait()
+    say("stopping: finishing what is in flight")
+    line.stop()
+    return 0
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Serve one step behind HTTP: the third door beside func and functions-framework."""
+    from faultline import bootstrap
+    from faultline.adapters.stores import open_store, probe
+    from faultline.routes import STEPS
+    from faultline.serve import EventFunction
+
+    settings, _ = settings_of(arguments)
+    if arguments.step not in STEPS:
+        raise Rejected(f"expected one of {', '.join(STEPS)}, got {arguments.step!r}")
+    store = open_store(settings.store)
+    probe(store)
+    ports = bootstrap.ports(settings, store, bootstrap.sink(settings), console=sys.stdout)
+    return _uvicorn(EventFunction(STEPS[arguments.step], ports), settings)
+
+
+def bridge(arguments: argparse.Namespace) -> int:
+    """Serve the bridge's doors and follow the streams."""
+    from faultline import bootstrap
+    from faultline.adapters.stores import open_store, probe
+    from faultline.bridge.app import router
+    from faultline.bridge.gate import Gate
+    from faultline.doors import doors_of, followers, intake, listed
+
+    settings, _ = settings_of(arguments)
+    store = open_store(settings.store)
+    probe(store)
+    ports = bootstrap.ports(settings, store, bootstrap.sink(settings), console=sys.stdout)
+    taken = intake(settings, ports)
+    streams, stop = followers(settings, taken), threading.Event()
+    threads = [threading.Thread(target=f.run, args=(stop,), daemon=True) for f in streams]
+    for thread in threads:
+        thread.start()
+    doors = router(doors_of(settings, taken, streams))
+    try:
+        return _uvicorn(Gate(doors, allowed_hosts=listed(settings.allowed_hosts)), settings)
+    finally:
+        stop.set()
+
+
+def web(arguments: argparse.Namespace) -> int:
+    """Serve the pages alone."""
+    from faultline import bootstrap
+    from faultline.adapters.stores import open_store
+    from faultline.bridge.gate import Gate
+    from faultline.doors import listed, pages_of
+
+    settings, _ = settings_of(arguments)
+    store = open_store(settings.store)
+    ports = bootstrap.ports(settings, store, bootstrap.sink(settings), console=sys.stdout)
+    say(f"pages at http://{settings.host}:{settings.port}/  (Ctrl-C stops)")
+    pages = pages_of(settings, ports)
+    return _uvicorn(Gate(pages, allowed_hosts=listed(settings.allowed_hosts)), settings)
+
+
+def _uvicorn(app: Any, settings: Any) -> int:
+    import uvicorn
+
+    from faultline.bridge.gate import serve_config
+    from faultline.logs import configure
+
+    configure(settings.log_level)
+    uvicorn.Server(serve_config(app, settings.host, settings.port)).run()
+    return 0

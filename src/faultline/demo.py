@@ -1,0 +1,230 @@
+"""One incident on one machine, from the alert to the verified fix, printed as it happens.
+
+Nothing in it is staged but the input: the line is the one of `faultline dev`, over a folder of its
+own. The alert comes in as AlertManager posts it, the fault over a stream; the cluster is a recorded
+one from `examples/clusters/`; the repository is a real Git repository, and a person's part, the
+merge, is done with git.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from faultline import views
+from faultline.bootstrap import now, policy
+from faultline.cli.style import paint, paint_diff
+from faultline.dev import Line
+from faultline.errors import Rejected, Unavailable
+from faultline.event import format_time
+from faultline.model import Status
+from faultline.replay import replay
+from faultline.settings import Settings
+
+Say = Callable[[str], None]
+
+EXAMPLES = Path(__file__).parents[2] / "examples/clusters"
+WAIT_S = 20.0
+
+
+def scenarios() -> dict[str, str]:
+    """Return the scenarios that can be shown, each with what is wrong in it."""
+    found = {}
+    for truth in sorted(EXAMPLES.glob("*/truth.json")):
+        said = json.loads(truth.read_text("utf-8"))
+        if not said.get("healthy"):
+            found[truth.parent.name] = str(said.get("title") or said.get("condition", ""))
+    return found
+
+
+def run(scenario: str, folder: Path, say: Say) -> int:
+    """Show one scenario in `folder`; return 0 if it ended as verified."""
+    if scenario not in scenarios():
+        raise Rejected(f"expected a scenario, got {scenario!r}: {', '.join(scenarios())}")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    repository = _repository(EXAMPLES / scenario / "manifests", folder / "repository")
+    console = io.StringIO()
+    with _stream(EXAMPLES / scenario) as stream:
+        settings = _settings(scenario, folder, repository, stream)
+        line = Line(settings, console=console)
+        line.start()
+        try:
+            return _show(line, EXAMPLES / scenario, repository, folder, console, say)
+        finally:
+            line.stop()
+
+
+def _settings(scenario: str, folder: Path, repository: Path, stream: str) -> Settings:
+    return Settings(
+        store=f"file://{folder / 'store'}",
+        journal=str(folder / "journal.sqlite"),
+        port=0,
+        cluster="prod-a",
+        sse_endpoint=stream,
+        recorded_cluster=str(EXAMPLES / scenario),
+        manifests=str(repository),
+    )
+
+
+def _show(
+    line: Line, example: Path, repository: Path, folder: Path, console: io.StringIO, say: Say
+) -> int:
+    incidents = line.ports.incidents
+    _title(say, "1", "Something breaks: AlertManager posts an alert, a stream reports a fault")
+    alert = json.loads((example / "alert.json").read_bytes())
+    _post(line.url + "/alertmanager", alert)
+    say(f"  {alert['alerts'][0]['labels']['alertname']} -> {line.url}/alertmanager")
+    incident_id = _wait(lambda: next(iter(incidents.ids()), None), "an incident was opened")
+    if (example / "fault.json").is_file():
+        _wait(lambda: len(incidents.faults(incident_id)) > 1, "the stream's fault joined")
+        say(f"  {len(incidents.faults(incident_id))} signals, one incident: {incident_id}")
+    _wait(lambda: incidents.status(incident_id) is Status.PACKAGED, "the incident was packaged")
+
+    _title(say, "2", "What Faultline found, and what it proposes")
+    case = views.load(incidents, incident_id)
+    say(paint_diff(views.result_text(case), sys.stdout))
+
+    _title(say, "3", "The message that people get")
+    say("\n".join("  | " + text for text in console.getvalue().rstrip().splitlines()))
+
+    _title(say, "4", "A person merges the branch, the alert resolves")
+    for receipt in incidents.receipts(incident_id):
+        if branch := receipt.details.get("branch"):
+            _git(repository, "merge", "--no-edit", "--quiet", branch, person=True)
+            say(f"  git merge {branch}")
+    time.sleep(max(0.0, 1.05 - time.time() % 1.0))  # Git counts whole seconds
+    _post(line.url + "/alertmanager", _resolved(alert))
+    _wait(lambda: incidents.closed(incident_id), "the incident closed")
+    closed = incidents.closed(incident_id)
+    say(f"  closed as {paint(closed.because.value if closed else '?', 'green', sys.stdout)}")
+
+    _title(say, "5", "The same result again, from the store alone")
+    replayed = replay(incidents, incident_id, policy=policy(line.settings))
+    count = len(replayed.same) + len(replayed.different)
+    same = replayed.identical and replayed.text == views.result_text(
+        views.load(incidents, incident_id)
+    )
+    verdict = "byte for byte the same" if same else "DIFFERENT: " + ", ".join(replayed.different)
+    say(f"  faultline replay: {count} records and pages made again, {verdict}")
+    _farewell(say, folder, repository, incident_id)
+    verified = closed is not None and closed.because.value == "verified"
+    return 0 if verified and same else 1
+
+
+def _farewell(say: Say, folder: Path, repository: Path, incident_id: str) -> None:
+    store = _short(folder / "store")
+    report = f"{store}/incidents/{incident_id}/report/index.html"
+    _title(say, "", "Look at it")
+    say(f"  {report:<78} the report, open it in a browser")
+    say(f"  {store + '/README.md':<78} what lies where")
+    say(f"  git -C {_short(repository)} log --stat -2")
+    say(f"  faultline show last --store file://{store}")
+    say(f"  faultline replay last --store file://{store}")
+    say(f"  faultline web --store file://{store}")
+    say("  make demo SCENARIO=list   other faults; make dev   the line, waiting for yours")
+
+
+def _short(path: Path) -> str:
+    with contextlib.suppress(ValueError):
+        return str(path.absolute().relative_to(Path.cwd()))
+    return str(path)
+
+
+def _title(say: Say, number: str, text: str) -> None:
+    say("")
+    say(paint(f"{number + '. ' if number else ''}{text}", "bold", sys.stdout))
+
+
+def _wait(found: Callable[[], Any], what: str) -> Any:
+    end = time.monotonic() + WAIT_S
+    while time.monotonic() < end:
+        if value := found():
+            return value
+        time.sleep(0.02)
+    raise Unavailable(f"waited {WAIT_S:.0f} s, but it did not happen that {what}")
+
+
+def _resolved(alert: dict[str, Any]) -> dict[str, Any]:
+    ended = [a | {"status": "resolved", "endsAt": format_time(now())} for a in alert["alerts"]]
+    return alert | {"status": "resolved", "alerts": ended}
+
+
+def _post(url: str, body: dict[str, Any]) -> None:
+    import httpx
+
+    answer = httpx.post(url, json=body, timeout=10)
+    if answer.status_code >= 300:
+        raise Rejected(f"{url} answered {answer.status_code}: {answer.text}")
+
+
+def _repository(manifests: Path, folder: Path) -> Path:
+    """Make a Git repository of the example's manifests, as the team has it."""
+    shutil.copytree(manifests, folder)
+    _git(folder, "init", "--quiet", "--initial-branch=main")
+    _git(folder, "add", ".", person=True)
+    _git(folder, "commit", "--quiet", "--message", "Manifests of the shop", person=True)
+    return folder
+
+
+def _git(folder: Path, *arguments: str, person: bool = False) -> None:
+    who = {"NAME": "A Person", "EMAIL": "person@example.com"}
+    named = {f"GIT_{role}_{k}": v for role in ("AUTHOR", "COMMITTER") for k, v in who.items()}
+    clean = {"PATH": os.environ.get("PATH", ""), "GIT_CONFIG_NOSYSTEM": "1", "HOME": str(folder)}
+    try:
+        subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            check=True,
+            capture_output=True,
+            env=clean | (named if person else {}),
+        )
+    except FileNotFoundError:
+        raise Unavailable("git is missing; install it and try again") from None
+    except subprocess.CalledProcessError as error:
+        raise Unavailable(f"git {arguments[0]}: {error.stderr.decode().strip()}") from None
+
+
+@contextlib.contextmanager
+def _stream(example: Path) -> Iterator[str]:
+    """Serve the example's fault as a stream of server-sent events; "" if it has none."""
+    path = example / "fault.json"
+    if not path.is_file():
+        yield ""
+        return
+    message = f"data: {json.dumps(json.loads(path.read_bytes()))}\n\n".encode()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Type", "text/event-stream")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                self.wfile.write(message)
+                while not over.wait(1.0):
+                    self.wfile.write(b": still here\n\n")
+
+        def log_message(self, *_: object) -> None:
+            return
+
+    over = threading.Event()
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/events"
+    finally:
+        over.set()
+        server.shutdown()
+        server.server_close()

@@ -1,0 +1,238 @@
+"""The bridge's doors over HTTP: POST /alertmanager, /events and /parked, and two health pages.
+
+Async only here: reading a body within its limits and answering by the sender's table. What a
+message leads to is `intake.py`, what stands before it `gate.py`. No address that comes in is ever
+requested, no answer is ever a redirect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.routing import Route, Router
+
+from faultline import keys
+from faultline.answers import Answer, Outcome, is_final, to_alertmanager, to_broker
+from faultline.bridge import k8sgpt
+from faultline.bridge.gate import (
+    App,
+    Gate,
+    Receive,
+    Scope,
+    Send,
+    is_local,
+    respond,
+    serve_config,
+    signature_known,
+    token_known,
+)
+from faultline.bridge.intake import Intake
+from faultline.errors import Busy, FaultlineError, NotFound, TooLarge
+from faultline.limits import MIB, event_read_bytes_max, webhook_body_bytes_max
+from faultline.ports import Sink
+from faultline.store import Store
+
+__all__ = ["Doors", "app", "serve_config"]
+
+logger = logging.getLogger("faultline.bridge")
+
+in_flight_max = 32  # messages being worked on at once
+buffered_bytes_max = 64 * MIB  # bodies held in memory at once, whoever sends them
+
+
+@dataclass
+class Doors:
+    """What all doors share: the intake, who may come in, and how much fits."""
+
+    intake: Intake
+    tokens: Sequence[str] = ()
+    hmac_secrets: Sequence[str] = ()
+    in_flight_max: int = in_flight_max
+    streams: Callable[[], Mapping[str, Any]] = dict  # state of the followers, for the health page
+    in_flight: int = field(default=0, init=False)
+    buffered: int = field(default=0, init=False)
+
+    @property
+    def open(self) -> bool:
+        """Nobody said who may come in: then only this machine may."""
+        return not self.tokens and not self.hmac_secrets
+
+
+@dataclass
+class _Door:
+    """One path that takes POSTs: an ASGI app."""
+
+    doors: Doors
+    bytes_max: int
+    answer: Callable[[Outcome | BaseException], Answer]
+    take: Callable[[Mapping[str, str], bytes], Answer]
+    sender: str
+    guarded: bool = True
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = bytearray()
+        try:
+            answer = await self._receive(scope, receive, body)
+        except Exception as error:
+            answer = self._failed(error, bytes(body))
+        finally:
+            self.doors.buffered -= len(body)
+        status, headers, text = answer
+        if status >= 400 and status != 503:
+            headers = headers | {"connection": "close"}
+        await respond(send, status, headers, text)
+
+    async def _receive(self, scope: Scope, receive: Receive, body: bytearray) -> Answer:
+        if scope["method"] != "POST":
+            return self.answer(Outcome.NOT_A_POST)
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        known = self._known_by_head(scope, headers)
+        if not known and not self.doors.hmac_secrets:
+            return self.answer(Outcome.UNKNOWN_SENDER)
+        await self._read(receive, body, int(headers.get("content-length", "0")))
+        if not known and not self._known_by_signature(headers, bytes(body)):
+            return self.answer(Outcome.UNKNOWN_SENDER)
+        return await self._work(headers, bytes(body))
+
+    def _known_by_head(self, scope: Scope, headers: Mapping[str, str]) -> bool:
+        if not self.guarded:
+            return True
+        if self.doors.open:
+            return is_local(scope)
+        given = headers.get("authorization", "").encode("latin-1")
+        return token_known(given, self.doors.tokens)
+
+    def _known_by_signature(self, headers: dict[str, str], body: bytes) -> bool:
+        now_s = self.doors.intake.clock().timestamp()
+        return signature_known(headers, body, self.doors.hmac_secrets, now_s=now_s)
+
+    async def _read(self, receive: Receive, body: bytearray, declared: int) -> None:
+        """Read the body, or stop: at the limit by what was declared or what came."""
+        more = True
+        while more:
+            if max(declared, len(body)) > self.bytes_max:
+                raise TooLarge(f"expected at most {self.bytes_max} bytes, got more")
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionResetError("the sender left before its message was whole")
+            chunk = message.get("body", b"")
+            if self.doors.buffered + len(chunk) > buffered_bytes_max:
+                raise Busy("too many messages at once")
+            body += chunk
+            self.doors.buffered += len(chunk)
+            more = message.get("more_body", False)
+        if len(body) > self.bytes_max:
+            raise TooLarge(f"expected at most {self.bytes_max} bytes, got {len(body)}")
+
+    async def _work(self, headers: Mapping[str, str], body: bytes) -> Answer:
+        if self.doors.in_flight >= self.doors.in_flight_max:
+            raise Busy("too many messages at once")
+        self.doors.in_flight += 1
+        try:
+            return await asyncio.to_thread(self.take, headers, body)
+        except Exception as error:
+            if is_final(error):
+                await asyncio.to_thread(self.doors.intake.refuse, body, error, self.sender)
+            raise
+        finally:
+            self.doors.in_flight -= 1
+
+    def _failed(self, error: Exception, body: bytes) -> Answer:
+        answer = self.answer(error)
+        known = isinstance(error, FaultlineError | ConnectionResetError) or is_final(error)
+        logger.log(
+            logging.WARNING if known else logging.ERROR,
+            "message not taken",
+            extra={"sender": self.sender, "status": answer.status, "bytes": len(body)},
+            exc_info=None if known else error,
+        )
+        return answer
+
+
+def app(
+    *,
+    sink: Sink,
+    store: Store,
+    cluster: str,
+    clock: Callable[[], dt.datetime],
+    tokens: Sequence[str] = (),
+    hmac_secrets: Sequence[str] = (),
+    allowed_hosts: Sequence[str] = (),
+    clean: Callable[[str], str] | None = None,
+    streams: Callable[[], Mapping[str, Any]] = dict,
+) -> App:
+    """Return the bridge as an ASGI app; serve it with `serve_config`.
+
+    `cluster` names what a message does not say. Without `tokens` (bearer, or basic's password) and
+    `hmac_secrets` only this machine may send. `clean` takes secrets out of a fault's texts.
+    `streams` gives the state of the followers.
+    """
+    intake = Intake(sink=sink, store=store, cluster=cluster, clock=clock, clean=clean)
+    doors = Doors(intake, tuple(tokens), tuple(hmac_secrets), streams=streams)
+    return Gate(router(doors), allowed_hosts=allowed_hosts)
+
+
+def router(doors: Doors) -> Router:
+    """Return the doors alone, for a process that has other pages and a gate of its own."""
+    intake = doors.intake
+
+    def alertmanager(headers: Mapping[str, str], body: bytes) -> Answer:
+        return to_alertmanager(intake.alertmanager(body))
+
+    def events(headers: Mapping[str, str], body: bytes) -> Answer:
+        taken = intake.event(headers, body)
+        answer = to_broker(Outcome.ACCEPTED)
+        return answer._replace(status=200) if taken.type == k8sgpt.TYPE else answer
+
+    def parked(headers: Mapping[str, str], body: bytes) -> Answer:
+        return to_broker(intake.parked(headers, body))
+
+    posts = {
+        "/alertmanager": _Door(
+            doors, webhook_body_bytes_max, to_alertmanager, alertmanager, "alertmanager"
+        ),
+        "/events": _Door(doors, event_read_bytes_max, to_broker, events, "cloudevents"),
+        "/parked": _Door(doors, MIB, to_broker, parked, "dead letter", guarded=False),
+    }
+    health = _Health(doors)
+    pages = ("/health/liveness", "/health/readiness")
+    routes = [Route(path, endpoint=door) for path, door in posts.items()]
+    routes += [Route(path, endpoint=health) for path in pages]
+    return Router(routes, redirect_slashes=False, default=_nothing_here)
+
+
+async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
+    await respond(send, 404, {"connection": "close"})
+
+
+@dataclass
+class _Health:
+    """Alive: it answers. Ready: the store answers too. The streams are told, not judged."""
+
+    doors: Doors
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["method"] not in ("GET", "HEAD"):
+            return await respond(send, 405, {"allow": "GET, HEAD", "connection": "close"})
+        ready = True
+        if scope["path"].endswith("/readiness"):
+            ready = await asyncio.to_thread(self._store_answers)
+        said = {"status": "ok" if ready else "store unavailable", "streams": self.doors.streams()}
+        body = b"" if scope["method"] == "HEAD" else json.dumps(said, default=str).encode()
+        kind = {"content-type": "application/json", "cache-control": "no-store"}
+        return await respond(send, 200 if ready else 503, kind, body)
+
+    def _store_answers(self) -> bool:
+        try:
+            self.doors.intake.store.get(keys.PROBE)
+        except NotFound:
+            return True
+        except FaultlineError:
+            return False
+        return True

@@ -1,0 +1,174 @@
+"""What a received message leads to: its record, then its events, then an answer. Sync.
+
+The order is the promise: the message is on file and every event has been accepted before anyone is
+told "taken". A message that is sent again makes the same events. `app.py` has the HTTP around it;
+errors are raised, `answers.py` says what they mean.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import hashlib
+import json
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from faultline import keys, wire
+from faultline.answers import Outcome, reason
+from faultline.bridge import alertmanager, k8sgpt
+from faultline.bridge.events import event_of, web_links
+from faultline.errors import AlreadyExists, FaultlineError, NotAllowed, Rejected
+from faultline.event import FAULT_CLEARED, FAULT_TYPES, Event
+from faultline.model import Fault
+from faultline.ports import Sink
+from faultline.store import Store
+
+logger = logging.getLogger("faultline.bridge")
+
+senders_at_once = 8  # threads that hand the events of one large message to the sink
+
+
+class Intake:
+    """Takes messages of every kind. `counts` has what `/metrics` shows; safe between threads."""
+
+    def __init__(
+        self,
+        *,
+        sink: Sink,
+        store: Store,
+        cluster: str,
+        clock: Callable[[], dt.datetime],
+        clean: Callable[[str], str] | None = None,
+    ) -> None:
+        self.sink = sink
+        self.store = store
+        self.cluster = cluster
+        self.clock = clock
+        self.clean = clean
+        self.counts: Counter[str] = Counter()
+        self._lock = threading.Lock()
+
+    def count(self, name: str, by: int = 1) -> None:
+        with self._lock:
+            self.counts[name] += by
+
+    # the three doors
+
+    def alertmanager(self, body: bytes) -> Outcome:
+        """Take a webhook message of AlertManager: one event per alert."""
+        message = alertmanager.parse(body)
+        now = self.clock()
+        payload = self.keep(body, now)
+        found = alertmanager.faults(message, cluster=self.cluster, payload=payload)
+        over = [alert.resolved for alert in message.alerts]
+        self.pass_on(list(zip(found, over, strict=True)), now)
+        self.count("alertmanager_messages")
+        if message.truncated:
+            self.count("alerts_truncated", message.truncated)
+            logger.warning(
+                "alerts were left out of a message; set max_alerts to 0",
+                extra={"truncated": message.truncated, "receiver": message.receiver[:120]},
+            )
+        return Outcome.ACCEPTED
+
+    def event(self, headers: Mapping[str, str], body: bytes) -> Event:
+        """Take a CloudEvent of someone else, and return it. Faults only.
+
+        Raises NotAllowed for other types. What is passed on is made anew from the fault it holds:
+        nobody outside chooses its id, its subject or the records it refers to.
+        """
+        event = wire.decode(headers, body)
+        if event.type not in FAULT_TYPES and event.type != k8sgpt.TYPE:
+            raise NotAllowed(f"expected a fault event from outside, got {event.type[:120]!r}")
+        if event.dataref is not None:
+            raise NotAllowed("expected data within the event, got a dataref")
+        now = self.clock()
+        fault = self._fault_in(event, now)
+        payload = self.keep(wire.to_bytes(event), now)
+        fault = fault.model_copy(update={"payload": payload})
+        self.pass_on([(fault, event.type == FAULT_CLEARED)], now)
+        self.count("cloudevents")
+        return event
+
+    def _fault_in(self, event: Event, now: dt.datetime) -> Fault:
+        if event.type == k8sgpt.TYPE:
+            return k8sgpt.fault_of(event.data, cluster=self.cluster, now=now, payload="")
+        if not isinstance(event.data, dict):
+            raise Rejected("expected a fault as JSON data")
+        fault = Fault.model_validate({"cluster": self.cluster} | event.data)
+        safe = {"links": web_links(**fault.links), "origin": fault.origin or "cloudevents"}
+        return fault.model_copy(update=safe)
+
+    def parked(self, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Take a dead letter. What is no event is parked as it came: nothing is dropped."""
+        try:
+            event = wire.decode(headers, body)
+            name, record = event.id, wire.to_bytes(event)
+        except Rejected as error:
+            name, record = _refused(body, error, "dead letter")
+        self._put(keys.parked(self.clock().date(), name), record)
+        self.count("parked")
+        return Outcome.ACCEPTED
+
+    # what they share
+
+    def refuse(self, body: bytes, error: BaseException, sender: str) -> None:
+        """Put a message that will never be accepted on file, once, however often it comes.
+
+        The sender is answered either way, so a store that is down does not matter here.
+        """
+        self.count("refused")
+        name, record = _refused(body, error, sender)
+        with contextlib.suppress(FaultlineError):
+            self._put(keys.parked(self.clock().date(), name), record)
+
+    def keep(self, body: bytes, now: dt.datetime) -> str:
+        """Record a message as it came, once, and return its key."""
+        key = keys.payload(now.date(), body)
+        self._put(key, body)
+        return key
+
+    def pass_on(self, found: Sequence[tuple[Fault, bool]], now: dt.datetime) -> None:
+        """Return once every fault's event was accepted; the flag says that it is over."""
+        made = (
+            event_of(fault, cleared=over, cluster=self.cluster, time=now, clean=self.clean)
+            for fault, over in found
+        )
+        events = list({event.id: event for event in made}.values())
+        if len(events) <= senders_at_once:
+            for event in events:
+                self._send(event)
+            return
+        with ThreadPoolExecutor(senders_at_once, "faultline-send") as pool:
+            for sent in [pool.submit(self._send, event) for event in events]:
+                try:
+                    sent.result()
+                except BaseException:
+                    pool.shutdown(cancel_futures=True)
+                    raise
+
+    def _send(self, event: Event) -> None:
+        self.sink.send(wire.fit(event, self._put, self.clock().date()))
+        self.count("faults_cleared" if event.type == FAULT_CLEARED else "faults_detected")
+        logger.info("event sent", extra={"event_id": event.id, "subject": event.subject})
+
+    def _put(self, key: str, data: bytes) -> None:
+        with contextlib.suppress(AlreadyExists):
+            self.store.put(key, data, if_absent=True)
+
+
+def _refused(body: bytes, error: BaseException, sender: str) -> tuple[str, bytes]:
+    digest = hashlib.sha256(body).hexdigest()
+    said: dict[str, Any] = {
+        "sender": sender,
+        "reason": reason(error),
+        "bytes": len(body),
+        "sha256": digest,
+        "body": body[:65_536].decode("utf-8", "replace"),
+    }
+    return f"refused-{digest[:32]}", json.dumps(said, ensure_ascii=False, indent=1).encode()

@@ -15,7 +15,7 @@ import yaml
 from faultline.schemas import EVENTS, event_type, schema
 
 REPO = Path(__file__).parents[1]
-HEAD = "# Made by tools/schemas.py from the models; change those. One EventType for each of our events.\n"
+HEAD = "# Made by tools/schemas.py from the models: change those. One EventType for each event.\n"
 
 
 def files() -> dict[Path, str]:

@@ -1,0 +1,342 @@
+"""Every manifest that is applied to a cluster, read and judged without one."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+from faultline.event import INCIDENT_OPENED
+from faultline.routes import STEPS
+from faultline.schemas import EVENTS
+
+REPO = Path(__file__).parents[2]
+KNATIVE = REPO / "infra" / "knative"
+RESOURCES = yaml.safe_load((KNATIVE / "kustomization.yaml").read_text("utf-8"))["resources"]
+MANIFESTS = [
+    manifest
+    for file in RESOURCES
+    for manifest in yaml.safe_load_all((KNATIVE / file).read_text("utf-8"))
+]
+CLUSTER_WIDE = {"Namespace", "ClusterRole", "ClusterRoleBinding"}
+
+
+def of_kind(*kinds):
+    return [manifest for manifest in MANIFESTS if manifest["kind"] in kinds]
+
+
+def named(kind, name):
+    return [m for m in of_kind(kind) if m["metadata"]["name"] == name]
+
+
+TRIGGERS = of_kind("Trigger")
+KNATIVE_SERVICES = [m for m in of_kind("Service") if m["apiVersion"] == "serving.knative.dev/v1"]
+WORKLOADS = [*of_kind("Deployment"), *KNATIVE_SERVICES]
+
+
+def by_name(manifest):
+    return f"{manifest['kind']}-{manifest['metadata']['name']}"
+
+
+def pod_of(workload):
+    return workload["spec"]["template"]["spec"]
+
+
+# the files
+
+
+def test_every_file_is_applied():
+    there = {path.name for path in KNATIVE.glob("*.yaml")} - {"kustomization.yaml"}
+
+    assert there == set(RESOURCES)
+
+
+def test_every_manifest_has_a_namespace_and_a_name_of_its_own():
+    seen = set()
+    for manifest in MANIFESTS:
+        meta = manifest["metadata"]
+        if manifest["kind"] not in CLUSTER_WIDE:
+            assert meta["namespace"] in ("faultline", "faultline-agents"), by_name(manifest)
+        seen.add((manifest["apiVersion"], manifest["kind"], meta.get("namespace"), meta["name"]))
+        assert meta["labels"]["app.kubernetes.io/part-of"] == "faultline"
+
+    assert len(seen) == len(MANIFESTS)
+
+
+def test_no_manifest_holds_a_secret():
+    assert of_kind("Secret") == []
+    for manifest in of_kind("ConfigMap"):
+        for name in manifest["data"]:
+            assert not re.search(r"TOKEN|KEY|SECRET|PASSWORD|HMAC", name), name
+
+
+# Triggers
+
+
+@pytest.mark.covers("CE-05")
+def test_every_trigger_repeats_the_whole_delivery_block():
+    assert len(TRIGGERS) == len(STEPS)
+    for manifest in [*TRIGGERS, *of_kind("Broker")]:
+        delivery = manifest["spec"]["delivery"]
+        assert delivery["retry"] >= 10, by_name(manifest)
+        assert delivery["backoffPolicy"] == "exponential"
+        assert seconds(delivery["backoffDelay"]) >= 1
+        assert "retryAfterMax" not in delivery
+        assert delivery["deadLetterSink"] == {
+            "ref": {"apiVersion": "v1", "kind": "Service", "name": "bridge"},
+            "uri": "/parked",
+        }
+    for trigger in TRIGGERS:  # longer than any answer of its step can take
+        [service] = named("Service", trigger["metadata"]["name"])
+        waits = seconds(trigger["spec"]["delivery"]["timeout"])
+        assert waits >= service["spec"]["template"]["spec"]["timeoutSeconds"]
+    assert named("Service", "bridge")
+
+
+def seconds(text):
+    match = re.fullmatch(r"PT(\d+(?:\.\d+)?)S", text)
+    assert match, text
+    return float(match[1])
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=by_name)
+def test_trigger_service_folder_and_step_have_one_name(trigger):
+    name = trigger["metadata"]["name"]
+
+    assert trigger["spec"]["subscriber"] == {
+        "ref": {"apiVersion": "serving.knative.dev/v1", "kind": "Service", "name": name}
+    }
+    assert name in STEPS
+    assert (REPO / "functions" / name / "func.yaml").is_file()
+    [service] = [s for s in KNATIVE_SERVICES if s["metadata"]["name"] == name]
+    [container] = pod_of(service)["containers"]
+    assert container["args"] == ["serve", name]
+    assert pod_of(service)["serviceAccountName"] == name
+    assert named("ServiceAccount", name)
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=by_name)
+def test_a_trigger_listens_to_what_its_step_says_in_its_first_line(trigger):
+    step = STEPS[trigger["metadata"]["name"]]
+    first_line = (__import__(step.__module__, fromlist=["_"]).__doc__ or "").split("\n")[0]
+    heard = trigger["spec"]["filter"]["attributes"]["type"]
+
+    short = re.sub(r"^dev\.faultline\.|\.v\d+$|^dev\.knative\.sources\.", "", heard)
+    assert first_line.split(" -> ")[0] == short
+    assert heard in EVENTS or short == "ping"
+    assert "filters" not in trigger["spec"]
+
+
+@pytest.mark.parametrize("trigger", TRIGGERS, ids=by_name)
+def test_no_reply_of_a_step_matches_its_own_trigger(trigger):
+    step = STEPS[trigger["metadata"]["name"]]
+    source = Path(__import__(step.__module__, fromlist=["_"]).__file__).read_text("utf-8")
+    heard = trigger["spec"]["filter"]["attributes"]["type"]
+    replies = {type for type in EVENTS if re.search(rf"caused\(\s*{constant(type)}\b", source)}
+
+    assert heard not in replies
+    assert replies or trigger["metadata"]["name"] == "sweep"
+
+
+def constant(type):
+    return "_".join(type.split(".")[2:4]).upper()
+
+
+def test_the_name_of_a_constant_is_made_from_its_type():
+    assert constant(INCIDENT_OPENED) == "INCIDENT_OPENED"
+
+
+def test_every_trigger_is_of_our_broker():
+    assert {t["spec"]["broker"] for t in TRIGGERS} == {
+        m["metadata"]["name"] for m in of_kind("Broker")
+    }
+
+
+def test_the_ping_goes_through_the_broker_every_minute():
+    [ping] = of_kind("PingSource")
+
+    assert ping["spec"]["schedule"] == "* * * * *"
+    assert ping["spec"]["sink"]["ref"]["kind"] == "Broker"
+
+
+def test_every_process_that_sends_events_is_told_where_to():
+    bound = {
+        m["spec"]["subject"]["name"]: m["spec"]["subject"]["kind"] for m in of_kind("SinkBinding")
+    }
+
+    assert bound == {
+        "bridge": "Deployment",
+        "web": "Deployment",
+        "sweep": "Service",
+        "launch": "Service",
+    }
+
+
+def test_slots_are_taken_one_after_the_other():
+    [launch] = named("Service", "launch")
+
+    assert pod_of(launch)["containerConcurrency"] == 1
+    annotations = launch["spec"]["template"]["metadata"]["annotations"]
+    assert annotations["autoscaling.knative.dev/max-scale"] == "1"
+
+
+# pods
+
+
+@pytest.mark.covers("MAN-03")
+def test_every_pod_meets_the_restricted_standard_and_its_namespace_asks_for_it():
+    for workload in WORKLOADS:
+        pod = pod_of(workload)
+        assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+        assert all(set(v) <= {"name", "emptyDir"} for v in pod["volumes"])
+        for container in [*pod["containers"], *pod.get("initContainers", [])]:
+            context = container["securityContext"]
+            assert context["runAsNonRoot"] is True, by_name(workload)
+            assert context["runAsUser"] >= 10_000
+            assert context["runAsGroup"] >= 10_000
+            assert context["allowPrivilegeEscalation"] is False
+            assert context["readOnlyRootFilesystem"] is True
+            assert context["capabilities"] == {"drop": ["ALL"]}
+            assert context["seccompProfile"] == {"type": "RuntimeDefault"}
+            assert all("hostPort" not in port for port in container["ports"])
+    for namespace in of_kind("Namespace"):
+        labels = namespace["metadata"]["labels"]
+        assert labels["pod-security.kubernetes.io/enforce"] == "restricted"
+    assert {m["metadata"]["name"] for m in of_kind("Namespace")} == {
+        m["metadata"]["namespace"] for m in MANIFESTS if "namespace" in m["metadata"]
+    }
+
+
+@pytest.mark.covers("MAN-04")
+def test_every_workload_has_probes_requests_and_limits_a_closed_network_and_a_budget():
+    for workload in WORKLOADS:
+        for container in pod_of(workload)["containers"]:
+            assert container["readinessProbe"]["httpGet"]["path"] == "/health/readiness"
+            assert container["livenessProbe"]["httpGet"]["path"] == "/health/liveness"
+            for what in ("requests", "limits"):
+                assert set(container["resources"][what]) == {"cpu", "memory"}
+        if workload["spec"].get("replicas", 1) > 1:
+            selector = workload["spec"]["selector"]
+            assert [b for b in of_kind("PodDisruptionBudget") if b["spec"]["selector"] == selector]
+    for namespace in of_kind("Namespace"):
+        closed = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+        assert any(
+            policy["spec"] == closed
+            for policy in of_kind("NetworkPolicy")
+            if policy["metadata"]["namespace"] == namespace["metadata"]["name"]
+        )
+
+
+def test_no_address_is_open_to_link_local_services():
+    for policy in of_kind("NetworkPolicy"):
+        for rule in policy["spec"].get("egress", []):
+            for peer in rule.get("to", []):
+                if "ipBlock" in peer:
+                    assert peer["ipBlock"]["except"] == ["169.254.0.0/16"]
+
+
+def test_a_network_rule_opens_named_ports_only():
+    for policy in of_kind("NetworkPolicy"):
+        for rule in [*policy["spec"].get("egress", []), *policy["spec"].get("ingress", [])]:
+            assert rule["ports"], by_name(policy)
+            assert rule.get("to") or rule.get("from")
+
+
+# permissions
+
+TOKENS = {"context", "launch", "sweep"}
+
+
+@pytest.mark.parametrize("workload", WORKLOADS, ids=by_name)
+def test_only_who_speaks_to_the_cluster_gets_a_token(workload):
+    name = workload["metadata"]["name"]
+    [account] = named("ServiceAccount", name)
+
+    assert account["automountServiceAccountToken"] is (name in TOKENS)
+    assert pod_of(workload).get("automountServiceAccountToken", True) is (name in TOKENS)
+    assert pod_of(workload)["serviceAccountName"] == name
+
+
+def rules_of(account):
+    """Yield the rules that an account has, with the namespace they hold in."""
+    for binding in of_kind("RoleBinding", "ClusterRoleBinding"):
+        if any(subject["name"] == account for subject in binding["subjects"]):
+            [role] = named(binding["roleRef"]["kind"], binding["roleRef"]["name"])
+            for rule in role["rules"]:
+                yield binding["metadata"].get("namespace"), rule
+
+
+def test_each_account_may_do_what_it_is_for_and_nothing_more():
+    able = {}
+    for account in of_kind("ServiceAccount"):
+        name = account["metadata"]["name"]
+        able[name] = {
+            (namespace, resource, verb)
+            for namespace, rule in rules_of(name)
+            for resource in rule["resources"]
+            for verb in rule["verbs"]
+        }
+
+    for name in ("triage", "package", "close", "bridge", "web"):
+        assert able[name] == set()
+    jobs = {("faultline-agents", "jobs", verb) for verb in ("get", "list")}
+    assert able["launch"] == jobs | {("faultline-agents", "jobs", "create")}
+    assert able["sweep"] == jobs
+    assert able["agent"] == able["context"]
+    assert {verb for _, _, verb in able["agent"]} == {"get", "list"}
+
+
+FORBIDDEN = {"secrets", "serviceaccounts", "nodes/proxy", "pods/proxy", "services/proxy"}
+FORBIDDEN |= {"pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers", "*"}
+
+
+@pytest.mark.parametrize("role", of_kind("Role", "ClusterRole"), ids=by_name)
+def test_no_role_reads_secrets_or_runs_commands(role):
+    for rule in role["rules"]:
+        assert not FORBIDDEN & set(rule["resources"])
+        assert "*" not in rule["verbs"] + rule["apiGroups"]
+        assert not any("/" in resource for resource in rule["resources"] if resource != "pods/log")
+
+
+# function folders
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_function_pins_what_the_lock_pins(name):
+    lock = dict(
+        re.findall(r"^([a-z0-9-]+)==(\S+)", (REPO / "requirements/runtime.txt").read_text(), re.M)
+    )
+    project = tomllib.loads((REPO / "functions" / name / "pyproject.toml").read_text())["project"]
+    pins = dict(pin.split("==") for pin in project["dependencies"])
+
+    assert project["name"] == "function"
+    assert pins == {dependency: lock[dependency] for dependency in pins}
+    assert "cloudevents" not in pins
+    assert ("kubernetes" in pins) == (name in TOKENS)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_function_and_its_service_are_given_the_same_room(name):
+    func = yaml.safe_load((REPO / "functions" / name / "func.yaml").read_text("utf-8"))
+    options = func["deploy"]["options"]
+    [service] = named("Service", name)
+    [container] = pod_of(service)["containers"]
+    annotations = service["spec"]["template"]["metadata"]["annotations"]
+
+    assert str(options["scale"]["max"]) == annotations["autoscaling.knative.dev/max-scale"]
+    concurrency = options["resources"]["limits"].pop("concurrency")
+    assert concurrency == pod_of(service)["containerConcurrency"]
+    assert options["resources"] == container["resources"]
+    assert func["namespace"] == service["metadata"]["namespace"]
+
+
+def test_vendored_copies_are_ignored_at_the_top_and_nowhere_else():
+    lines = (REPO / ".gitignore").read_text("utf-8").split()
+
+    assert "/functions/*/vendor/" in lines
+    assert not {"vendor", "vendor/", "*/vendor"} & set(lines)
+    for name in STEPS:
+        folder = REPO / "functions" / name
+        assert (folder / ".gitignore").read_text("utf-8") == "/.func\n"
+        assert not (folder / ".funcignore").exists()

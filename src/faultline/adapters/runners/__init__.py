@@ -1,0 +1,1 @@
+"""Runners: who carries a run, and whether it lives. The port is `ports.Runner`."""

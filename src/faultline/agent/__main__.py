@@ -1,0 +1,128 @@
+"""One run, from `run.json` to `run.finished`: workspace, one engine, results out.
+
+    FAULTLINE_RUN     key of the run's record, incidents/<id>/runs/<n>/run.json
+    K_EVENT_PATH      instead of it: a file with the event that names the run, as JobSink mounts it
+    FAULTLINE_STORE   the store's URL
+    K_SINK            where run.finished goes; empty: nowhere, `sweep` will find the result
+    WORKSPACE_ROOT    folder in which each run has its own
+    AGENT_RUNTIME_GRACE     seconds between interrupt and kill
+    AGENT_RUNTIME_CLEANUP   keep, keep_on_failure (default) or delete: the folder afterwards
+
+Killed at any moment and started again, it goes on: a result that stands is only announced, an
+engine that has ended is only collected, one that was cut off starts anew. Exit 0: the result is in
+the store, whatever it says; 75: try again; 78: there is nothing here that could ever run.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from faultline import keys
+from faultline.adapters.stores import open_store
+from faultline.agent.attempt import Attempt
+from faultline.agent.process import harden
+from faultline.errors import FaultlineError, NotFound, Rejected
+from faultline.event import Event
+from faultline.incidents import Incidents
+from faultline.model import Run
+from faultline.wire import from_bytes
+
+log = logging.getLogger("faultline.agent")
+
+TRY_AGAIN, NEVER = 75, 78  # EX_TEMPFAIL, EX_CONFIG of sysexits
+
+
+def main(environment: Mapping[str, str] = os.environ) -> int:
+    """Do the run that the environment names; return the exit code."""
+    _log_as_json(environment.get("LOG_LEVEL", "info"))
+    harden()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        incidents = Incidents(open_store(_needed(environment, "FAULTLINE_STORE")))
+        run = named_run(incidents, environment)
+        Attempt(run, incidents, environment, stop).finish()
+    except FaultlineError as error:
+        log.critical("%s", error, extra={"event": "run.failed"})
+        return NEVER if isinstance(error, Rejected | NotFound) else TRY_AGAIN
+    return 0
+
+
+def named_run(incidents: Incidents, environment: Mapping[str, str]) -> Run:
+    """Return the run that FAULTLINE_RUN or the event in K_EVENT_PATH names."""
+    if key := environment.get("FAULTLINE_RUN"):
+        incident_id, number = parse_key(key)
+    else:
+        incident_id, number = of_event(_event(Path(_needed(environment, "K_EVENT_PATH"))))
+    found = incidents.run(incident_id, number)
+    if found is None:
+        raise NotFound(f"expected a record of run {number} of {incident_id}; `launch` writes it")
+    return found
+
+
+def parse_key(key: str) -> tuple[str, int]:
+    """Take `incidents/<id>/runs/<n>/run.json` apart. Raises Rejected for anything else."""
+    incident_id, _, name = key.removeprefix(keys.INCIDENTS).partition("/")
+    found = keys.run_of(name)
+    if not key.startswith(keys.INCIDENTS) or found is None or found[1] != keys.RUN:
+        raise Rejected(f"expected a key incidents/<id>/runs/<n>/run.json, got {key[:200]!r}")
+    return keys.checked_incident_id(incident_id), found[0]
+
+
+def of_event(event: Event) -> tuple[str, int]:
+    """Return incident and number of the run that an event is about; 1 if it says no number."""
+    data = event.data if isinstance(event.data, dict) else {}
+    number = data.get("run", 1)
+    if isinstance(number, str) and "/" in number:
+        return parse_key(number)
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise Rejected(f"expected the run's number in the event's data, got {number!r}")
+    return keys.checked_incident_id(event.subject or ""), number
+
+
+def _event(path: Path) -> Event:
+    try:
+        return from_bytes((path / "event" if path.is_dir() else path).read_bytes())
+    except OSError as error:
+        raise Rejected(f"K_EVENT_PATH names {path}, which cannot be read: {error}") from None
+
+
+def _needed(environment: Mapping[str, str], name: str) -> str:
+    if not environment.get(name):
+        raise Rejected(f"expected {name} in the environment; see `python -m faultline.agent`")
+    return environment[name]
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "component": "agent",
+            "message": record.getMessage(),
+        }
+        names = ("incident_id", "cluster", "event", "run", "status", "duration_s", "pid", "path")
+        line |= {name: record.__dict__[name] for name in names if name in record.__dict__}
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def _log_as_json(level: str) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Json())
+    logging.getLogger("faultline").handlers[:] = [handler]
+    logging.getLogger("faultline").setLevel({"warn": "WARNING"}.get(level, level.upper()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

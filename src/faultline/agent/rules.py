@@ -1,0 +1,121 @@
+"""The engine `rules`: says what the analyzers suspect, without proof and without a model.
+
+It runs as every engine does, in the workspace, as `python -m faultline.agent.rules`: it reads
+`incident.json` and `findings.json` and leaves `output/`. What is proved was answered by `launch`
+before any engine ran; asked all the same, this one repeats it.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from faultline import keys
+from faultline.limits import title_chars_max
+from faultline.model import (
+    Action,
+    Certainty,
+    Confidence,
+    Diagnosis,
+    Evidence,
+    Finding,
+    Incident,
+    Severity,
+    Verdict,
+)
+
+_FACTS_MAX = 12
+_PRIORITY = {Severity.CRITICAL: "P1", Severity.WARNING: "P3", Severity.INFO: "P4"}
+
+
+def suspicion(verdict: Verdict) -> Diagnosis:
+    """Return the diagnosis of a verdict that proves nothing. It proposes no change."""
+    found = ranked(verdict)
+    if not found:
+        return Diagnosis(
+            title="No cause found",
+            summary="The analyzers have no suspicion that fits the evidence.",
+            root_cause="Not proved, and no suspicion: the evidence shows nothing we know.",
+        )
+    best = found[0]
+    return Diagnosis(
+        title=f"Not proved: {best.title}"[:title_chars_max],
+        summary=best.statement,
+        root_cause=f"Not proved. Most likely: {best.statement}",
+        confidence=_confidence(best),
+        certainty=best.certainty,
+        evidence=facts(found),
+        alternatives=tuple(f"{f.title} ({f.certainty.value}): {f.statement}" for f in found[1:]),
+        actions=actions(found),
+    )
+
+
+def ranked(verdict: Verdict) -> list[Finding]:
+    """Return the findings, most certain first, without what another one rules out."""
+    out = ruled_out(verdict)
+    left = [finding for finding in verdict.findings if finding.analyzer not in out]
+    return sorted(left, key=lambda finding: -finding.certainty.rank)
+
+
+def ruled_out(verdict: Verdict) -> list[str]:
+    return sorted({name for finding in verdict.findings for name in finding.rules_out})
+
+
+def facts(findings: list[Finding]) -> tuple[Evidence, ...]:
+    quotes = (evidence for finding in findings for evidence in finding.evidence)
+    return tuple(dict.fromkeys(quotes))[:_FACTS_MAX]
+
+
+def actions(findings: list[Finding]) -> tuple[Action, ...]:
+    return tuple(dict.fromkeys(a for finding in findings for a in finding.actions))
+
+
+def investigation(incident: Incident, verdict: Verdict) -> str:
+    """Return the report with its seven sections."""
+    from faultline.views.render import environment
+
+    found = ranked(verdict)
+    resource = incident.fault.resource
+    return (
+        environment(html=False)
+        .get_template("suspected.md.j2")
+        .render(
+            incident=incident,
+            priority=_PRIORITY[incident.fault.severity],
+            where="/".join(filter(None, (resource.namespace, resource.kind, resource.name)))
+            if resource
+            else "",
+            findings=found,
+            best=found[0] if found else None,
+            others=found[1:],
+            confidence=(_confidence(found[0]) if found else Confidence.LOW).value.title(),
+            facts=facts(found),
+            actions=actions(found),
+            ruled_out=ruled_out(verdict),
+        )
+    )
+
+
+def _confidence(finding: Finding) -> Confidence:
+    return Confidence.LOW if finding.certainty is Certainty.HINT else Confidence.MEDIUM
+
+
+def main(workspace: Path) -> int:
+    """Read the workspace, leave the two files, say so in one line."""
+    incident = Incident.model_validate_json((workspace / keys.INCIDENT).read_bytes())
+    verdict = Verdict.model_validate_json((workspace / keys.FINDINGS).read_bytes())
+    diagnosis = verdict.diagnosis or suspicion(verdict)
+    report: str | bytes = investigation(incident, verdict)
+    if verdict.diagnosis:
+        from faultline.diagnosis.render import investigation as proof
+
+        report = proof(incident, verdict)
+    content = report if isinstance(report, bytes) else report.encode("utf-8", "replace")
+    (workspace / keys.INVESTIGATION).write_bytes(content)
+    (workspace / keys.DIAGNOSIS).write_text(diagnosis.model_dump_json(indent=2) + "\n", "utf-8")
+    sys.stdout.write(f"{diagnosis.title}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path.cwd()))

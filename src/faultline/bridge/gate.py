@@ -61,16 +61,15 @@ class StrictProtocol(HttpToolsProtocol):
             return  # refused: whatever else comes is not read
         if self._in_head and self._timer is None:
             self._limit(self.head_s_max)  # a later request on the same connection
-        super().data_received(data)
-        if self._in_head:
-            self._unended += len(data)
-            if self._unended > header_bytes_max and not self.transport.is_closing():
-                self._refusal = 431
-                self.send_400_response("")
+        self._unended += len(data)
+        super().data_received(data)  # counts from zero again where a head or a message ends
+        if self._in_head and self._unended > header_bytes_max and not self.transport.is_closing():
+            self._refusal = 431
+            self.send_400_response("")
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self._start_head()
+        self._in_head, self._head_bytes = True, 0
 
     def on_url(self, url: bytes) -> None:
         super().on_url(url)

@@ -18,13 +18,13 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 import httpx
 
 from faultline import wire
-from faultline.broker import delivery, subscribers
+from faultline.broker import delivery
 from faultline.broker.delivery import Kind, Mode, Verdict
 from faultline.broker.journal import DeadLetter, Entry, Journal, Row
 from faultline.broker.schedule import Schedule
-from faultline.broker.subscribers import Subscriber
-from faultline.broker.triggers import Delivery, Destination, Trigger
-from faultline.errors import NotAnEvent, Rejected, TryAgain, Unavailable
+from faultline.broker.subscribers import Post, Subscriber
+from faultline.broker.triggers import Delivery, Trigger
+from faultline.errors import NotAnEvent, NotFound, Rejected, Unavailable
 from faultline.event import Event
 from faultline.limits import event_read_bytes_max
 from faultline.ports import Sink
@@ -67,13 +67,12 @@ class Broker:
         """
         self.triggers = {trigger.name: trigger for trigger in triggers}
         self.counters: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
-        self._subscribers = dict(subscribers)
         self._journal = Journal() if journal is None else journal
         self._clock = clock
         self._skew_s = 0.0  # how far `run_until_idle` has run ahead of the clock
         self._mode: Mode = mode
         self._hops_max = hops_max
-        self._client = client
+        self._post = Post(subscribers, mode, self._now, client)
         self._schedule = Schedule(serial, chance)
         self._changed = threading.Condition()
         self._stopping = False
@@ -221,14 +220,22 @@ class Broker:
         trigger = self.triggers.get(row.trigger)
         if trigger is None:  # the routes have changed since it was accepted
             _log.warning("nobody is called %s any more: delivery %s dropped", row.trigger, row.seq)
-            self._count("dropped")
-            self._over(row, lambda: self._journal.finish(row))
+            self._dropped(row)
             return
-        event = wire.from_bytes(self._journal.body(row.seq))
-        verdict = self._deliver(trigger, row, event)
+        try:
+            event = wire.from_bytes(self._journal.body(row.seq))
+        except (NotFound, NotAnEvent):  # no use in asking again
+            _log.exception("delivery %s to %s cannot be read and is dropped", row.seq, row.trigger)
+            self._dropped(row)
+            return
+        verdict = self._post.deliver(trigger, event, dead=row.dead)
         if verdict.reply is not None and not row.dead:
             verdict = self._replied(row, event, verdict.reply, verdict)
         self._conclude(trigger, row, event, verdict)
+
+    def _dropped(self, row: Row) -> None:
+        self._count("dropped")
+        self._over(row, lambda: self._journal.finish(row))
 
     def _conclude(self, trigger: Trigger, row: Row, event: Event, verdict: Verdict) -> None:
         if verdict.kind is Kind.DONE:
@@ -239,31 +246,6 @@ class Broker:
             self._again(row, verdict)
         else:
             self._give_up(trigger, row, event, verdict)
-
-    def _deliver(self, trigger: Trigger, row: Row, event: Event) -> Verdict:
-        where = _destination(trigger, row)
-        policy = trigger.delivery
-        subscriber = subscribers.find(where, self._subscribers, self._http, policy.timeout_s)
-        started = self._now()
-        try:
-            request = delivery.request(event, policy, where.path, trigger.namespace)
-        except Rejected as error:
-            return Verdict(Kind.GIVE_UP, f"could not be sent: {error}")
-        try:
-            answer = subscriber(request)
-        except Exception as error:  # whatever it is, nobody has answered
-            level = logging.INFO if isinstance(error, TryAgain) else logging.ERROR
-            _log.log(level, "no answer from %s for event %s: %r", where.address, event.id, error)
-            return delivery.no_answer(type(error).__name__)
-        if policy.timeout_s is not None and self._now() - started > policy.timeout_s:
-            return delivery.no_answer(f"answered later than after {policy.timeout_s} s")
-        return delivery.judge(answer, self._mode, self._now())
-
-    @property
-    def _http(self) -> httpx.Client:
-        if self._client is None:
-            self._client = httpx.Client(trust_env=False)
-        return self._client
 
     # afterwards
 
@@ -399,10 +381,3 @@ class _Sink:
     def send(self, event: Event) -> None:
         headers, body = wire.encode(event)
         self._broker.accept(wire.decode(headers, body, bytes_max=event_read_bytes_max))
-
-
-def _destination(trigger: Trigger, row: Row) -> Destination:
-    if not row.dead:
-        return trigger.subscriber
-    sink = trigger.delivery.dead_letter
-    return Destination(None, "http://nobody.invalid") if sink is None else sink

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import datetime as dt
 import enum
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from email.utils import parsedate_to_datetime
@@ -31,6 +32,7 @@ ERROR_DEST, ERROR_CODE, ERROR_DATA = "knativeerrordest", "knativeerrorcode", "kn
 ERROR_DATA_MAX = 1024
 
 _DOUBLINGS_MAX = 1_000  # beyond them a float ends
+_TRACE = re.compile(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 _AGAIN = frozenset({404, 408, 409, 429})
 
 
@@ -127,7 +129,11 @@ def _retry_after(headers: Mapping[str, str], now: float) -> float | None:
 def request(event: Event, policy: Delivery, path: str, namespace: str) -> Request:
     """Return the delivery as it goes over the wire: the hop count stays in the broker."""
     headers, body = wire.encode(without(event, TTL), structured=policy.format == "json")
-    return Request("POST", path, headers | {"prefer": "reply", "kn-namespace": namespace}, body)
+    headers |= {"prefer": "reply", "kn-namespace": namespace}
+    trace = event.extensions.get("traceparent")  # the attribute stays as it is
+    if isinstance(trace, str) and _TRACE.fullmatch(trace):
+        headers["traceparent"] = trace
+    return Request("POST", path, headers, body)
 
 
 def without(event: Event, *names: str) -> Event:

@@ -280,7 +280,7 @@ def _open(path: Path | None) -> sqlite3.Connection:
         ":memory:" if path is None else path,
         isolation_level=None,
         check_same_thread=False,
-        timeout=1.0,
+        timeout=0.2,  # seconds; one process at a time
     )
     try:
         _prepare(connection)
@@ -309,6 +309,7 @@ def _prepare(connection: sqlite3.Connection) -> None:
         _recognise(connection)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: most are struck off before
     if not tables:
         connection.executescript(
             f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"

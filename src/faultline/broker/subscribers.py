@@ -1,18 +1,22 @@
 """Who takes deliveries: a function in this process, or an address on the network.
 
 Both are `Request -> Answer`, so that what is sent is the same bytes either way. What an answer
-means: `delivery.py`.
+means: `delivery.py`. When a delivery is made, and what follows: `broker.py`.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 
 import httpx
 
 from faultline.answers import Answer
-from faultline.broker.triggers import Destination
-from faultline.errors import Unavailable
+from faultline.broker import delivery
+from faultline.broker.delivery import Kind, Mode, Verdict
+from faultline.broker.triggers import Destination, Trigger
+from faultline.errors import Rejected, TryAgain, Unavailable
+from faultline.event import Event
 from faultline.limits import event_read_bytes_max
 from faultline.serve import Request
 
@@ -20,18 +24,49 @@ Subscriber = Callable[[Request], Answer]
 
 _BODY_MAX = event_read_bytes_max + 1  # one byte more than a reply may have, so that it is refused
 
+_log = logging.getLogger(__name__)
 
-def find(
-    where: Destination,
-    subscribers: Mapping[str, Subscriber],
-    client: httpx.Client,
-    timeout_s: float | None,
-) -> Subscriber:
-    """Return the subscriber at a destination. One that nobody provides raises Unavailable when it
-    is called, as a name that does not resolve would."""
-    if where.name is None:
-        return over_http(where.uri, client, timeout_s)
-    return subscribers.get(where.name) or _nobody(where)
+
+class Post:
+    """Carries one event to one subscriber and says what came of it."""
+
+    def __init__(
+        self,
+        subscribers: Mapping[str, Subscriber],
+        mode: Mode,
+        now: Callable[[], float],
+        client: httpx.Client | None = None,
+    ) -> None:
+        """`subscribers` maps names of Services to functions; `client` posts to addresses."""
+        self._subscribers = dict(subscribers)
+        self._mode: Mode = mode
+        self._now = now
+        self._client = client
+
+    def deliver(self, trigger: Trigger, event: Event, *, dead: bool) -> Verdict:
+        """Attempt a delivery once, to the Trigger's subscriber or its dead letter sink."""
+        where, policy = trigger.destination(dead), trigger.delivery
+        try:
+            request = delivery.request(event, policy, where.path, trigger.namespace)
+        except Rejected as error:
+            return Verdict(Kind.GIVE_UP, f"could not be sent: {error}")
+        started = self._now()
+        try:
+            answer = self._find(where, policy.timeout_s)(request)
+        except Exception as error:  # whatever it is, nobody has answered
+            level = logging.INFO if isinstance(error, TryAgain) else logging.ERROR
+            _log.log(level, "no answer from %s for event %s: %r", where.address, event.id, error)
+            return delivery.no_answer(type(error).__name__)
+        if policy.timeout_s is not None and self._now() - started > policy.timeout_s:
+            return delivery.no_answer(f"answered later than after {policy.timeout_s} s")
+        return delivery.judge(answer, self._mode, self._now())
+
+    def _find(self, where: Destination, timeout_s: float | None) -> Subscriber:
+        if where.name is not None:
+            return self._subscribers.get(where.name) or _nobody(where)
+        if self._client is None:
+            self._client = httpx.Client(trust_env=False)
+        return over_http(where.uri, self._client, timeout_s)
 
 
 def over_http(address: str, client: httpx.Client, timeout_s: float | None) -> Subscriber:

@@ -78,6 +78,12 @@ class Trigger:
     ordered: bool = False  # one at a time per `partitionkey`
     warnings: tuple[str, ...] = ()
 
+    def destination(self, dead: bool) -> Destination:
+        """Return where events go, or where dead letters go; an address of nobody without one."""
+        if not dead:
+            return self.subscriber
+        return self.delivery.dead_letter or Destination(None, "http://nobody.invalid")
+
 
 # what a Broker without a delivery block gets: knative/eventing, config-br-default
 DEFAULT_DELIVERY = Delivery(retry=10, policy="exponential", delay_s=0.2)

@@ -193,15 +193,21 @@ async def _live(receive: Receive, send: Send) -> None:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """Read the body, at most to one byte over the limit; None if the client went away."""
-    body, more = b"", True
-    while more and len(body) <= limits.event_read_bytes_max:
+    """Read the body, keeping at most one byte over the limit; None if the client went away.
+
+    What is over the limit is read on for a while and dropped: who is still sending when the
+    connection closes may never see the answer, and a Broker would try again in vain.
+    """
+    kept, seen, more = b"", 0, True
+    while more and seen <= limits.MIB:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
+        piece = message.get("body", b"")
+        kept += piece[: limits.event_read_bytes_max + 1 - len(kept)]
+        seen += len(piece)
         more = message.get("more_body", False)
-    return body[: limits.event_read_bytes_max + 1]
+    return kept
 
 
 def _joined(headers: Collection[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from faultline import limits, wire
+from faultline import wire
 from faultline.adapters.stores.memory import MemoryStore
 from faultline.errors import Busy, Rejected, Unavailable
 from faultline.event import Event
@@ -375,14 +375,15 @@ def test_a_body_in_pieces_is_put_together():
     assert wire.decode({k.decode(): v.decode() for k, v in start["headers"]}, sent["body"])
 
 
-def test_reading_stops_at_the_limit():
-    piece = limits.event_read_bytes_max // 4
-    client = Client(*[body(b"x" * piece, more=True)] * 100)
+def test_what_is_over_the_limit_is_dropped_and_reading_ends_soon_after():
+    ports, client = SomePorts(), Client(*[body(b"x" * 65_536, more=True)] * 100)
 
-    start, _ = client.ask(EventFunction(never, SomePorts()))
+    start, _ = client.ask(EventFunction(never, ports))
 
+    [record] = ports.records.values()
     assert start["status"] == 413
-    assert len(client.messages) == 95
+    assert len(base64.b64decode(record["raw"]["body_base64"])) == 65_536
+    assert len(client.messages) == 100 - 17
 
 
 def test_a_client_that_goes_away_is_not_answered():

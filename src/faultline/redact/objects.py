@@ -34,7 +34,9 @@ _FLAG = re.compile(
     r"(?i)--?[\w.-]*(?:pass(?:word|wd|phrase)?|secret|token|api-?key|credentials?|dsn)"
 )
 _DOCUMENT = re.compile(r"(?m)^(?:apiVersion|kind|users|auths|data|stringData)\s*:")
-_DONE = re.compile(r"\[REDACTED:[a-z-]{2,24}:[0-9a-f]{4}\](?: [0-9]+ bytes)?")
+# what this module leaves in place of a value, and the size that stands for a Secret's value
+_DONE = re.compile(r"\[REDACTED:[a-z-]{2,24}:[0-9a-f]{4}\](?: [0-9]+ bytes)?|[0-9]+ bytes")
+_FIELD_NAME = re.compile(r"\[name=([^\]]+)\]\.value$|([\w-]+)$")  # of a changed field
 _REFERENCE = re.compile(r"\$\([A-Za-z_][\w.-]*\)|\$\{[A-Za-z_]\w*\}|")
 
 
@@ -57,10 +59,9 @@ class Structure:
         if node.get("kind") == "Secret":
             node = {k: self._sealed(k, v) if k in ("data", "stringData") else v
                     for k, v in node.items()}  # fmt: skip
-        told = isinstance(node.get("name"), str) and _tells(node["name"])
+        hidden = _told_by_sibling(node)
         return {
-            self._key(key): self._field(key, value, told and key == "value")
-            for key, value in node.items()
+            self._key(key): self._field(key, value, key in hidden) for key, value in node.items()
         }
 
     def _key(self, key: Any) -> Any:
@@ -132,6 +133,17 @@ class Structure:
             return self._scan(text)
         cleaned = [self.clean(document) for document in documents]
         return self._scan(text) if cleaned == documents else dump_yaml(*cleaned)
+
+
+def _told_by_sibling(node: dict[Any, Any]) -> tuple[str, ...]:
+    """Return the fields that hold a secret because another one says so: `name` of a variable's
+    `value`, `field` of a change's `before` and `after`."""
+    name, path = node.get("name"), node.get("field")
+    if isinstance(name, str) and _tells(name):
+        return ("value",)
+    if isinstance(path, str) and (match := _FIELD_NAME.search(path)):
+        return ("before", "after") if _tells(match[1] or match[2]) else ()
+    return ()
 
 
 def _tells(name: str) -> bool:

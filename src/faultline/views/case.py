@@ -185,7 +185,7 @@ def _excerpt(item: Evidence, data: bytes, around: int) -> Excerpt:
     at = _place(text, item)
     if at < 0:
         return Excerpt(file=item.file, line=item.line, quote=item.quote)
-    lines = text.split("\n")
+    lines = text.removesuffix("\n").split("\n")
     first = text.count("\n", 0, at)
     last = first + item.quote.strip("\n").count("\n")
     shown = range(max(0, first - around), min(len(lines), last + around + 1))

@@ -33,15 +33,15 @@ _PATCH_CHARS_MAX = 30_000  # a pull request's body ends at 65,536 characters
 
 
 @functools.cache
-def environment(*, html: bool) -> jinja2.Environment:
-    """Return the templates of `texts/`. The pages' escape every value, the others none.
+def environment(*, html: bool, folders: tuple[str, ...] = ("texts",)) -> jinja2.Environment:
+    """Return the templates of these folders. The pages' escape every value, the others none.
 
     By our own hand: the usual choice by a file's ending knows nothing of `.j2`.
     """
     import jinja2
 
     made = jinja2.Environment(
-        loader=jinja2.PackageLoader("faultline", "texts"),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("faultline", f) for f in folders]),
         autoescape=html,  # noqa: S701  Markdown and plain text are not HTML
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -63,6 +63,7 @@ FILTERS: dict[str, Any] = {
     "address": neutral.address,
     "moment": words.moment,
     "value": words.value,
+    "shortened": words.shortened,
 }
 
 

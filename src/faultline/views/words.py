@@ -139,3 +139,9 @@ def value(of: Any) -> str:
     if of is None:
         return "nothing"
     return of if isinstance(of, str) else json.dumps(of, ensure_ascii=False)
+
+
+def shortened(url: str) -> str:
+    """Return what of an address tells people something: `shop/deploy/pull/214`."""
+    rest = url.split("://", 1)[-1]
+    return rest.partition("/")[2].strip("/")[:60] or rest[:60] if "://" in url else url[:60]

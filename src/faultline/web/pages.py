@@ -1,0 +1,92 @@
+"""The pages: values in, HTML out. Every value is escaped; what is shown is decided in `app.py`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from faultline import keys, views
+from faultline.views import words
+from faultline.views.case import Case
+from faultline.views.render import diff_lines, environment
+from faultline.web.shelf import SEVERITIES, STATUSES, Row, Wanted
+
+LINES_MAX = 20_000  # a browser stays quick with so many; the rest is in the download
+
+
+def page(template: str, **values: Any) -> str:
+    """Return a page made of one of `web/templates/`."""
+    made = environment(html=True, folders=("web/templates", "texts"))
+    return made.get_template(template).render(values)
+
+
+def listed(
+    rows: Sequence[Row], wanted: Wanted, number: int, more: bool, now: dt.datetime, title: str
+) -> str:
+    """Return the list of incidents."""
+    return page(
+        "incidents.html.j2", title=title, rows=rows, wanted=wanted, number=number, more=more,
+        now=now, statuses=STATUSES, severities=SEVERITIES,
+    )  # fmt: skip
+
+
+def incident(
+    case: Case, quotes: Sequence[views.Excerpt], *, now: dt.datetime, can: Sequence[Any], title: str
+) -> str:
+    """Return one incident's page. `can`: what a person may do, as (path, label, form token)."""
+    attempt = case.attempt
+    return page(
+        "incident.html.j2", title=title, case=case, incident=case.incident, attempt=attempt,
+        now=now, diagnosis=case.diagnosis, quotes=quotes, diff=diff_lines(case.patch), can=can,
+        sure=words.sure(case.diagnosis, attempt.result if attempt else None),
+        groups=groups(case.names), report=keys.REPORT in case.names,
+    )  # fmt: skip
+
+
+def record(id: str, name: str, data: bytes, title: str) -> str:
+    """Return a page that shows one record with numbered lines, if it is text."""
+    text = as_text(data)
+    lines = text.removesuffix("\n").split("\n") if text is not None else []
+    return page(
+        "record.html.j2", title=title, id=id, name=name, size=len(data), lines=lines[:LINES_MAX],
+        binary=text is None, left_out=max(0, len(lines) - LINES_MAX),
+    )  # fmt: skip
+
+
+def as_text(data: bytes) -> str | None:
+    """Return the bytes as text; None if they are none."""
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return None
+    return None if "\0" in text else text
+
+
+@dataclass(frozen=True)
+class Group:
+    """Records that belong together, for the list of files."""
+
+    title: str
+    names: tuple[str, ...]
+
+
+_GROUPS = (
+    ("For people", ("report/", "output/", keys.README)),
+    ("Evidence", ("context/", keys.PROMPT)),
+    ("Runs", ("runs/",)),
+    ("Told and merged", ("published/", "merged/")),
+    ("The incident", ("",)),
+)
+
+
+def groups(names: frozenset[str]) -> list[Group]:
+    """Return the names in groups, each name in the first that takes it."""
+    left = sorted(names)
+    found = []
+    for title, starts in _GROUPS:
+        taken = tuple(name for name in left if name.startswith(starts))
+        left = [name for name in left if name not in taken]
+        found.append(Group(title, taken))
+    return [group for group in found if group.names]

@@ -1,0 +1,164 @@
+"""The list of incidents, kept quick: what was written once is read once.
+
+A closed incident never changes, so its row stays. Of the others only the names of the records are
+read again, and only after a moment. Everything here may be forgotten at any time.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from faultline import keys
+from faultline.correlate import subject_name
+from faultline.errors import NotFound, Rejected
+from faultline.incidents import Incidents
+from faultline.model import Incident, Severity, Status, runs_of, status_of
+
+ROWS_MAX = 50_000
+PAGE = 50
+MOMENT = dt.timedelta(seconds=1)  # how old a row may be that is shown
+WHILE = dt.timedelta(seconds=60)  # how old it may be to be left out by a filter
+
+Clock = Callable[[], dt.datetime]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One incident in the list."""
+
+    incident: Incident
+    name: str
+    status: Status
+    records: int
+    run: int = 0  # the newest run
+    cause: str = ""
+    sure: str = ""
+    fix: str = ""  # address of the pull request, or its name where it has none
+    witty_line: str = ""
+
+    @property
+    def id(self) -> str:
+        return self.incident.id
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the list is asked for. `status` may be `unclosed`; `text` may stand anywhere in it."""
+
+    status: str = ""
+    severity: str = ""
+    text: str = ""
+    name: str = ""
+
+    def takes(self, row: Row) -> bool:
+        told = f"{row.id} {row.incident.key} {row.incident.fault.name} {row.cause}".lower()
+        unclosed = self.status == "unclosed" and row.status is not Status.CLOSED
+        return (
+            (not self.status or unclosed or row.status == self.status)
+            and self.severity in ("", row.incident.fault.severity)
+            and self.name in ("", row.name)
+            and self.text.lower() in told
+        )
+
+
+class Shelf:
+    """Rows by incident, as fresh as asked for."""
+
+    def __init__(self, incidents: Incidents, clock: Clock) -> None:
+        self._memory, self._clock = incidents, clock
+        self._incidents: dict[str, Incident] = {}
+        self._rows: dict[str, tuple[Row, dt.datetime]] = {}
+        self._causes: dict[tuple[str, int], tuple[str, str, str]] = {}
+        self._fixes: dict[str, str] = {}
+
+    def page(self, wanted: Wanted, number: int = 1, size: int = PAGE) -> tuple[list[Row], bool]:
+        """Return one page, newest first, and whether there is another. Pages count from 1."""
+        first = (number - 1) * size
+        if wanted == Wanted():  # no need to look at what is not shown
+            ids = list(itertools.islice(self.ids(), first, first + size + 1))
+            found = [row for id in ids if (row := self.row(id))]
+        else:
+            taken = (id for id in self.ids() if self._taken(id, wanted))
+            ids = list(itertools.islice(taken, first, first + size + 1))
+            found = [row for id in ids if (row := self.row(id)) and wanted.takes(row)]
+        return found[:size], len(ids) > size
+
+    def ids(self) -> Iterator[str]:
+        """Yield the ids of all incidents, the newest first."""
+        for _, day in itertools.groupby(sorted(self._memory.ids(), reverse=True), lambda i: i[:8]):
+            known = [incident for id in day if (incident := self._incident(id))]
+            for incident in sorted(known, key=lambda i: (i.opened_at, i.id), reverse=True):
+                yield incident.id
+
+    def row(self, id: str, *, age: dt.timedelta = MOMENT) -> Row | None:
+        """Return an incident's row, no older than `age`; None if nobody opened it."""
+        now = self._clock()
+        kept = self._rows.get(id)
+        if kept and (kept[0].status is Status.CLOSED or now - kept[1] <= age):
+            return kept[0]
+        incident = self._incident(id)
+        row = self._read(incident) if incident else None
+        if row:
+            if len(self._rows) >= ROWS_MAX:
+                self._rows.clear()
+            self._rows[id] = row, now
+        return row
+
+    def _taken(self, id: str, wanted: Wanted) -> bool:
+        row = self.row(id, age=WHILE)
+        return row is not None and wanted.takes(row)
+
+    def _incident(self, id: str) -> Incident | None:
+        if id not in self._incidents:
+            try:
+                self._incidents[id] = self._memory.incident(id)
+            except (Rejected, ValueError):
+                return None
+        return self._incidents[id]
+
+    def _read(self, incident: Incident) -> Row | None:
+        names = self._memory.names(incident.id)
+        status, runs = status_of(names), runs_of(names)
+        if status is None:
+            return None
+        run = max(runs, default=0)
+        diagnosed = keys.DIAGNOSIS in runs.get(run, ())
+        cause, sure, quip = self._cause(incident.id, run) if diagnosed else ("", "", "")
+        return Row(
+            incident=incident,
+            name=subject_name(incident.fault),
+            status=status,
+            records=len(names),
+            run=run,
+            cause=cause,
+            sure=sure,
+            fix=self._fix(incident.id) if any(n.startswith("published/") for n in names) else "",
+            witty_line=quip,
+        )
+
+    def _cause(self, id: str, run: int) -> tuple[str, str, str]:
+        if (id, run) not in self._causes:
+            try:
+                found = self._memory.diagnosis(id, run)
+            except ValueError:
+                found = None
+            told = (found.title, found.certainty or f"{found.confidence}?") if found else ("", "")
+            self._causes[id, run] = (*told, found.witty_line if found else "")
+        return self._causes[id, run]
+
+    def _fix(self, id: str) -> str:
+        if id not in self._fixes:
+            try:
+                told = self._memory.receipts(id)
+            except (NotFound, ValueError):
+                return ""
+            links = [receipt.url for receipt in told if receipt.url]
+            self._fixes[id] = (links or [receipt.reference for receipt in told])[0]
+        return self._fixes[id]
+
+
+SEVERITIES = tuple(severity.value for severity in Severity)
+STATUSES = ("unclosed", *(status.value for status in Status))

@@ -26,19 +26,22 @@ class Answer(NamedTuple):
 
 
 class Outcome(Enum):
-    """What can be said of a request that was not an error."""
+    """What can be said of a request that was not an error, and its status."""
 
-    DONE = "done"  # or done before: a duplicate
-    ACCEPTED = "accepted"  # taken on, will be passed on
-    NOT_A_POST = "not a POST"
-    UNKNOWN_SENDER = "unknown sender"  # it did not say who it is
+    DONE = 204  # or done before: a duplicate
+    ACCEPTED = 202  # taken on, will be passed on
+    NOT_A_POST = 405
+    UNKNOWN_SENDER = 401  # it did not say who it is
 
 
-_STATUS = {
-    Outcome.DONE: 204,
-    Outcome.ACCEPTED: 202,
-    Outcome.NOT_A_POST: 405,
-    Outcome.UNKNOWN_SENDER: 401,
+_STATUS: dict[type[Exception], int] = {  # the first that fits; anything else is a bug of ours
+    AlreadyExists: 204,
+    TooLarge: 413,
+    NotAllowed: 403,
+    Rejected: 400,
+    ValidationError: 400,
+    Busy: 429,
+    TryAgain: 503,
 }
 
 
@@ -52,13 +55,13 @@ def to_alertmanager(what: Outcome | BaseException) -> Answer:
 
     "No room" is 503 here: a 429 would cost a whole group interval, and `retry-after` is not read.
     """
-    status = 503 if isinstance(what, Busy) else _status(what)
-    headers = _headers(what)
+    status, headers, _ = to_broker(what)
     if not 400 <= status < 500:
         return Answer(status, headers, b"")
-    return Answer(
-        status, headers | {"content-type": "text/plain; charset=utf-8"}, _line(what).encode()
-    )
+    if isinstance(what, Busy):
+        return Answer(503, headers, b"")
+    kind = {"content-type": "text/plain; charset=utf-8"}
+    return Answer(status, headers | kind, _line(what).encode())
 
 
 def is_final(what: BaseException) -> bool:
@@ -68,35 +71,17 @@ def is_final(what: BaseException) -> bool:
 
 def reason(error: BaseException) -> str:
     """Say in one line what was wrong, without the values that came: they may hold secrets."""
-    if isinstance(error, ValidationError):
-        places = (
-            f"{'.'.join(map(str, each['loc'])) or 'data'}: {each['msg']}"
-            for each in error.errors(include_url=False, include_context=False, include_input=False)
-        )
-        text = "; ".join(places)
-    else:
-        text = str(error) or type(error).__name__
-    return " ".join(text.split())[:400]
+    if not isinstance(error, ValidationError):
+        return " ".join(str(error).split())[:400] or type(error).__name__
+    found = error.errors(include_url=False, include_context=False, include_input=False)
+    places = (f"{'.'.join(map(str, each['loc'])) or 'data'}: {each['msg']}" for each in found)
+    return " ".join("; ".join(places).split())[:400]
 
 
 def _status(what: Outcome | BaseException) -> int:
-    match what:
-        case Outcome():
-            return _STATUS[what]
-        case AlreadyExists():
-            return 204
-        case TooLarge():
-            return 413
-        case NotAllowed():
-            return 403
-        case Rejected() | ValidationError():
-            return 400
-        case Busy():
-            return 429
-        case TryAgain():
-            return 503
-        case _:
-            return 500
+    if isinstance(what, Outcome):
+        return what.value
+    return next((status for kind, status in _STATUS.items() if isinstance(what, kind)), 500)
 
 
 def _headers(what: Outcome | BaseException) -> dict[str, str]:
@@ -106,11 +91,11 @@ def _headers(what: Outcome | BaseException) -> dict[str, str]:
 
 
 _SAID = {
-    Outcome.NOT_A_POST: "expected POST, got another method: send the message as the body of a POST",
+    Outcome.NOT_A_POST: "expected POST, got another method: send the message as a POST's body",
     Outcome.UNKNOWN_SENDER: "expected credentials, got none that are known: send the token that "
     "the operator gave you as `authorization: Bearer ...`",
 }
 
 
 def _line(what: Outcome | BaseException) -> str:
-    return (_SAID[what] if isinstance(what, Outcome) else reason(what)) + "\n"
+    return (_SAID.get(what, "") if isinstance(what, Outcome) else reason(what)) + "\n"

@@ -311,7 +311,7 @@ class Diagnosis(Value):
     alternatives: tuple[str, ...] = ()  # what else it could be, and why that is less likely
     actions: tuple[Action, ...] = ()
     changes: tuple[Change, ...] = ()
-    witty_line: str = Field("", max_length=120)
+    witty_line: str = Field(default="", max_length=120)
 
 
 class Verdict(Value):

@@ -72,8 +72,7 @@ def _cause(findings: list[Finding]) -> Diagnosis | None:
     proved = [f for f in findings if f.certainty is Certainty.PROVED]
     if len(proved) != 1:
         return None
-    cause, family = proved[0], proved[0].analyzer.split(".")[0]
-    ruled_out = {family, *cause.rules_out}
+    cause, ruled_out = proved[0], set(proved[0].rules_out)
     rivals = [f for f in findings if f.certainty is Certainty.LIKELY]
     if any(not {f.analyzer, f.analyzer.split(".")[0]} & ruled_out for f in rivals):
         return None

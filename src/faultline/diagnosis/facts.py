@@ -77,7 +77,7 @@ class Facts:
     @cached_property
     def happenings(self) -> tuple[records.Happening, ...]:
         found = records.happenings(self.source(records.EVENTS))
-        return tuple(sorted(found, key=lambda h: h.at.timestamp() if h.at else 0, reverse=True))
+        return tuple(sorted(found, key=lambda h: (-h.at.timestamp() if h.at else 0, h.message)))
 
     @cached_property
     def logs(self) -> tuple[records.LogSection, ...]:

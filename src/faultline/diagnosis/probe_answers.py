@@ -18,7 +18,14 @@ def scheme(failing: Failing) -> Cause | None:
     scheme, field = text(failing.get("httpGet.scheme")) or "HTTP", "httpGet.scheme"
     if scheme == "HTTPS" and "server gave HTTP response to HTTPS client" in failing.message:
         return Cause(
-            "scheme", field, "asks with HTTPS", "HTTP", "the server answers with HTTP", (), True
+            failing,
+            "scheme",
+            field,
+            "asks with HTTPS",
+            "HTTP",
+            "the server answers with HTTP",
+            (),
+            True,
         )
     if (
         scheme == "HTTP"
@@ -26,6 +33,7 @@ def scheme(failing: Failing) -> Cause | None:
         and (logged := failing.part.logs(_TLS))
     ):
         return Cause(
+            failing,
             "scheme",
             field,
             "asks with HTTP",
@@ -46,7 +54,7 @@ def path(failing: Failing) -> Cause | None:
         f"asks for {one_line(failing.get('httpGet.path') or '/')}, which the server does not have"
     )
     same_program = not failing.part.was("image") and not failing.part.was("args")
-    return before("path", "httpGet.path", words, was, bool(was) and same_program)
+    return before(failing, "path", "httpGet.path", words, was, bool(was) and same_program)
 
 
 def timeout(failing: Failing) -> Cause | None:
@@ -56,20 +64,22 @@ def timeout(failing: Failing) -> Cause | None:
     was, now = failing.was("timeoutSeconds"), failing.get("timeoutSeconds") or 1
     shorter = was if was and isinstance(was.value, int) and was.value > now else None
     words = f"waits {now} s for an answer, which does not come in time"
-    return before("timeout", "timeoutSeconds", words, shorter, bool(shorter))
+    return before(failing, "timeout", "timeoutSeconds", words, shorter, bool(shorter))
 
 
 def slow(failing: Failing) -> Cause | None:
     # proved because: the kubelet kills it while nothing listens yet, and the rollout shortened the
     # time that it has for starting.
-    if failing.which == "readiness" or "connection refused" not in failing.message:
+    if not failing.kills or "connection refused" not in failing.message:
         return None
     for field in ("initialDelaySeconds", "failureThreshold", "periodSeconds"):
         was, now = failing.was(field), failing.get(field) or 0
         if was and isinstance(was.value, int) and isinstance(now, int) and was.value > now:
             words = "kills the container before it has started"
-            return before("start", field, words, was, failing.happening.count > 1)
-    return Cause("start", "initialDelaySeconds", "kills the container while nothing listens")
+            return before(failing, "start", field, words, was, failing.happening.count > 1)
+    return Cause(
+        failing, "start", "initialDelaySeconds", "kills the container while nothing listens"
+    )
 
 
 def command(failing: Failing) -> Cause | None:
@@ -80,11 +90,4 @@ def command(failing: Failing) -> Cause | None:
     name = one_line(command[0]) if isinstance(command, list) and command else "nothing"
     was = failing.was("exec.command")
     words = f"runs {name}, which the image does not have"
-    return Cause(
-        "command",
-        "exec.command",
-        words,
-        was.value if was else None,
-        evidence=(was.evidence if was else None,),
-        proved=True,
-    )
+    return before(failing, "command", "exec.command", words, was, True)

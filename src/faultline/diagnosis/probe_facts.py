@@ -25,6 +25,12 @@ class Failing:
         return f"{self.which}Probe"
 
     @property
+    def kills(self) -> bool:
+        """The kubelet has ended the container for this probe."""
+        mark = f"failed {self.which} probe, will be restarted"
+        return any(mark in h.message for h in self.part.happenings("Killing"))
+
+    @property
     def message(self) -> str:
         return self.happening.message
 
@@ -41,6 +47,7 @@ class Failing:
 class Cause:
     """What is wrong with a probe: the field, and what it should be, if that is known."""
 
+    failing: Failing
     name: str
     field: str
     words: str
@@ -50,8 +57,10 @@ class Cause:
     proved: bool = False
 
 
-def before(name: str, field: str, words: str, was: Was | None, proved: bool) -> Cause:
+def before(
+    failing: Failing, name: str, field: str, words: str, was: Was | None, proved: bool
+) -> Cause:
     if not was:
-        return Cause(name, field, words)
+        return Cause(failing, name, field, words)
     why = f"revision {was.revision} had {one_line(was.value)}"
-    return Cause(name, field, words, was.value, why, (was.evidence,), proved)
+    return Cause(failing, name, field, words, was.value, why, (was.evidence,), proved)

@@ -31,7 +31,9 @@ def named_port(failing: Failing) -> Cause | None:
     better = was.value if was and was.value in names else nearest(port, names) or None
     why = f"the container's ports are named {', '.join(filter(None, names)) or 'nothing'}"
     words = f"asks for a port named {one_line(port)}, which the container does not have"
-    return Cause("port-name", field, words, better, why, (was.evidence if was else None,), True)
+    return Cause(
+        failing, "port-name", field, words, better, why, (was.evidence if was else None,), True
+    )
 
 
 def port(failing: Failing) -> Cause | None:
@@ -52,6 +54,7 @@ def port(failing: Failing) -> Cause | None:
     words = f"asks port {port}, where nothing listens"
     if logged and (listens in declared or not declared):
         return Cause(
+            failing,
             "port",
             field,
             words,
@@ -66,10 +69,13 @@ def port(failing: Failing) -> Cause | None:
         and (_number(failing.part, was.value) in declared or not declared)
     ):
         why = f"revision {was.revision} asked port {was.value}"
-        return Cause("port", field, words, was.value, why, (was.evidence,), port not in declared)
+        return Cause(
+            failing, "port", field, words, was.value, why, (was.evidence,), port not in declared
+        )
     if declared and port not in declared:
         better = declared[0] if len(declared) == 1 else None
         return Cause(
+            failing,
             "port",
             field,
             words,

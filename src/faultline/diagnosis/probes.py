@@ -19,14 +19,15 @@ _KINDS = ("httpGet", "tcpSocket", "grpc", "exec")
 
 
 def analyze(facts: Facts) -> Iterable[Finding]:
-    """Say what is wrong with each failing probe, once per field."""
+    """Say what is wrong with the failing probes of a container, once for each kind of cause."""
     for part in facts.parts:
-        said = set()
+        found: dict[str, list[Cause]] = {}
         for failing in _failing(part):
-            cause = next((c for c in (condition(failing) for condition in _CONDITIONS) if c), None)
-            if cause and (cause.name, cause.better) not in said:
-                said.add((cause.name, cause.better))
-                yield _finding(failing, cause)
+            if cause := next((c for condition in _CONDITIONS if (c := condition(failing))), None):
+                found.setdefault(cause.name, []).append(cause)
+        for causes in found.values():
+            proved = [c for c in causes if c.proved]
+            yield _finding(part, proved or causes)
 
 
 def _failing(part: Part) -> Iterable[Failing]:
@@ -43,27 +44,31 @@ def _failing(part: Part) -> Iterable[Failing]:
             yield Failing(part, which, next((k for k in _KINDS if k in probe), ""), happening)
 
 
-def _finding(failing: Failing, cause: Cause) -> Finding:
-    part, path = failing.part, f"{failing.path}.{cause.field}"
-    changes = [part.change(path, cause.better, cause.why)] if cause.better is not None else []
+def _finding(part: Part, causes: list[Cause]) -> Finding:
+    first = causes[0]
+    which = " and ".join(sorted(c.failing.which for c in causes)) + " probe"
+    better = [
+        (f"{c.failing.path}.{c.field}", c.better, c.why) for c in causes if c.better is not None
+    ]
+    evidence = [
+        e
+        for c in causes
+        for e in (c.failing.happening.cite(), part.cite(f"{c.failing.path}.{c.field}"), *c.evidence)
+    ]
+    step = " and ".join(f"{field} to {one_line(value)}" for field, value, _ in better)
     return finding(
-        f"probes.{cause.name}",
-        proved_if(cause.proved),
-        f"The {failing.which} probe of {part.name} {cause.words}",
-        f"The {failing.which} probe of {str(part)[0].lower() + str(part)[1:]} {cause.words}"
-        + (f"; {cause.why}." if cause.why else "."),
-        [failing.happening.cite(), part.cite(path), *cause.evidence],
-        actions=[restore(_advice(failing, cause), becomes_ready(part.workload))],
-        changes=changes,
-    )
-
-
-def _advice(failing: Failing, cause: Cause) -> str:
-    field = f"{failing.path}.{cause.field}"
-    return (
-        f"Set {field} to {one_line(cause.better)}."
-        if cause.better is not None
-        else f"Correct {field}."
+        f"probes.{first.name}",
+        proved_if(first.proved),
+        f"The {which} of {part.name} {first.words}",
+        f"The {which} of {part.phrase} {first.words}" + (f"; {first.why}." if first.why else "."),
+        evidence,
+        actions=[
+            restore(
+                f"Set {step}." if step else f"Correct {first.failing.path}.{first.field}.",
+                becomes_ready(part.workload),
+            )
+        ],
+        changes=[part.change(*change) for change in better],
     )
 
 

@@ -263,5 +263,10 @@ class Part:
                 return found
         return None
 
+    @property
+    def phrase(self) -> str:
+        """Its name within a sentence."""
+        return f"{'init container' if self.init else 'container'} {self.name} of {self.workload}"
+
     def __str__(self) -> str:
-        return f"{'Init container' if self.init else 'Container'} {self.name} of {self.workload}"
+        return self.phrase[0].upper() + self.phrase[1:]

@@ -112,6 +112,8 @@ def _table(path: Path | None) -> dict[str, Engine]:
 
 def _engine(name: str, entry: Mapping[str, object]) -> Engine:
     known = Engine.__dataclass_fields__
+    if not isinstance(entry, dict) or not isinstance(entry.get("argv"), list):
+        raise Rejected(f"engine {name}: expected a table with argv, a list of words")
     if unknown := sorted(entry.keys() - known):
         raise Rejected(f"engine {name}: expected {', '.join(known)}, got {unknown[0]}")
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in entry.items()}

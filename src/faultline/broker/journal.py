@@ -24,6 +24,7 @@ from faultline.errors import NotFound, Rejected, Unavailable
 APPLICATION_ID = 0x464C_4A4E  # "FLJN", in the header of the file
 VERSION = 1
 DEAD_LETTERS_MAX = 10_000  # rows kept for people; the oldest go first
+LOG_PAGES = 1_000  # length of the write-ahead log: 4 MiB
 TOGETHER_MAX = 64  # writes that nobody waits for, before they are committed anyway
 
 _SCHEMA = """
@@ -90,12 +91,15 @@ class DeadLetter:
 class _Write:
     """One group of statements, and whether it is on disk."""
 
-    __slots__ = ("done", "error", "statements", "waits")
+    __slots__ = ("done", "error", "statements", "turn", "waits")
 
     def __init__(self, statements: Sequence[Statement], waits: bool) -> None:
         self.statements, self.waits = statements, waits
         self.done = False
         self.error: Exception | None = None
+        self.turn = threading.Lock()  # held until it is written, or its caller is to write
+        if waits:
+            self.turn.acquire()
 
 
 class Journal:
@@ -107,6 +111,8 @@ class Journal:
         Raises Rejected, leaving the file alone, if it is damaged, another program's, or in use.
         """
         self._queue: deque[_Write] = deque()
+        self._mutex = threading.Lock()
+        self._leading = False
         self._leader = threading.Lock()  # whoever holds it may use the connection
         self._connection: sqlite3.Connection | None = _open(path)
         newest = self._read(
@@ -170,9 +176,12 @@ class Journal:
 
     def close(self) -> None:
         """Flush and close; later writes raise Unavailable."""
-        with self._leader:
-            if self._connection is not None:
-                self._commit()
+        if self._connection is None:
+            return
+        try:
+            self._write([], waits=True)
+        finally:
+            with self._leader:
                 self._connection.close()
                 self._connection = None
 
@@ -220,29 +229,52 @@ class Journal:
 
     def _write(self, statements: Sequence[Statement], *, waits: bool) -> None:
         write = _Write(statements, waits)
-        self._queue.append(write)
-        if not waits and len(self._queue) < TOGETHER_MAX:
-            return
-        with self._leader:  # those who wait here find that the one before them wrote theirs too
-            if not write.done:
-                self._commit()
+        with self._mutex:
+            self._queue.append(write)
+            if not waits and len(self._queue) < TOGETHER_MAX:
+                return
+            leads = not self._leading
+            self._leading = True
+        if not leads:
+            if not waits:
+                return
+            write.turn.acquire()
+        if not write.done:
+            self._lead(write)
         if write.error is not None and waits:
             raise Unavailable(f"expected to write the journal, got: {write.error}")
 
-    def _commit(self) -> None:
+    def _lead(self, own: _Write) -> None:
+        """Write for all who wait, then give the lead to one who has come meanwhile."""
+        together: list[_Write] = []
+        try:
+            with self._leader:
+                together = self._commit()
+        finally:
+            with self._mutex:
+                following = next((write for write in self._queue if write.waits), None)
+                self._leading = following is not None
+            if following is not None:
+                following.turn.release()
+            for write in together:
+                if write.waits and write is not own:
+                    write.turn.release()
+
+    def _commit(self) -> list[_Write]:
         """Write all that is queued in one transaction. The caller is the leader."""
         together = [self._queue.popleft() for _ in range(len(self._queue))]
+        error: Exception | None = sqlite3.OperationalError("it was interrupted")
         try:
             self._transact(together)
-        except sqlite3.Error as error:
-            _log.error("the journal could not be written: %s", error)
-            again = [write for write in together if not write.waits]
-            self._queue.extendleft(reversed(again))
+            error = None
+        except sqlite3.Error as failure:
+            _log.error("the journal could not be written: %s", failure)
+            error = failure
+        finally:  # whatever happens, nobody waits for ever
             for write in together:
-                write.error, write.done = error, write.waits
-            return
-        for write in together:
-            write.done = True
+                write.error, write.done = error, error is None or write.waits
+            self._queue.extendleft(write for write in reversed(together) if not write.done)
+        return together
 
     def _transact(self, together: Sequence[_Write]) -> None:
         connection = self._connection
@@ -254,7 +286,7 @@ class Journal:
                 for sql, values in write.statements:
                     connection.execute(sql, values)
             connection.execute("COMMIT")
-        except sqlite3.Error:
+        except BaseException:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
@@ -283,7 +315,7 @@ def _open(path: Path | None) -> sqlite3.Connection:
         timeout=0.2,  # seconds; one process at a time
     )
     try:
-        _prepare(connection)
+        _prepare(connection, path)
     except sqlite3.Error as error:
         connection.close()
         raise Rejected(
@@ -302,19 +334,34 @@ def _touch(path: Path) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 
 
-def _prepare(connection: sqlite3.Connection) -> None:
+def _prepare(connection: sqlite3.Connection, path: Path | None) -> None:
     connection.execute("PRAGMA locking_mode = EXCLUSIVE")
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
     if tables:
         _recognise(connection)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
-    connection.execute("PRAGMA wal_autocheckpoint = 4000")  # pages: most are struck off before
     if not tables:
         connection.executescript(
             f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
             f"PRAGMA user_version = {VERSION}; COMMIT"
         )
+    if path is not None:
+        _stretch(connection)
+
+
+def _stretch(connection: sqlite3.Connection) -> None:
+    """Give the log its full length before it counts: to overwrite a file and sync it is faster
+    than to let it grow. What is in the log goes to the database first, and nothing of worth is
+    written while syncing is off."""
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    connection.execute("PRAGMA synchronous = OFF")
+    for _ in range(LOG_PAGES):
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA wal_checkpoint(RESTART)")
+    connection.execute(f"PRAGMA wal_autocheckpoint = {LOG_PAGES}")
 
 
 def _recognise(connection: sqlite3.Connection) -> None:

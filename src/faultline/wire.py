@@ -28,7 +28,7 @@ except ImportError:  # cloudevents 1, which functions-framework wants
 
 from faultline import keys, limits, strict_json
 from faultline.errors import NotAnEvent, NotFound, Rejected, TooLarge
-from faultline.event import STANDARD, Event, from_json, parse_time, to_json
+from faultline.event import STANDARD, Event, parse_time, to_json
 
 STRUCTURED = "application/cloudevents+json"
 JSON = "application/json"
@@ -348,11 +348,8 @@ def to_bytes(event: Event) -> bytes:
 
 
 def from_bytes(data: bytes) -> Event:
-    """Read what `to_bytes` wrote, exactly. Raises NotAnEvent if it is something else."""
-    value = _loaded(data)
-    if not isinstance(value, dict) or not all(isinstance(value.get(n), str) for n in _REQUIRED):
-        raise NotAnEvent("expected one event as structured JSON, got other JSON")
-    return from_json(value)
+    """Read what `to_bytes` wrote, exactly, or any structured event. Raises NotAnEvent."""
+    return _from_object(_loaded(data))
 
 
 # the gate

@@ -74,7 +74,6 @@ def test_no_manifest_holds_a_secret():
 # Triggers
 
 
-@pytest.mark.covers("CE-05")
 def test_every_trigger_repeats_the_whole_delivery_block():
     assert len(TRIGGERS) == len(STEPS)
     for manifest in [*TRIGGERS, *of_kind("Broker")]:
@@ -340,3 +339,51 @@ def test_vendored_copies_are_ignored_at_the_top_and_nowhere_else():
         folder = REPO / "functions" / name
         assert (folder / ".gitignore").read_text("utf-8") == "/.func\n"
         assert not (folder / ".funcignore").exists()
+
+
+# images
+
+
+def test_the_images_run_as_the_user_that_the_manifests_name():
+    for file in ("Dockerfile", "agent-job/Dockerfile"):
+        instructions = (REPO / file).read_text("utf-8").splitlines()
+        assert [i for i in instructions if i.startswith("USER ")][-1] == "USER 10001:10001"
+
+
+def test_the_image_gets_what_it_copies_and_is_built_from_the_lock():
+    text = (REPO / "Dockerfile").read_text("utf-8")
+    allowed = {
+        line[1:] for line in (REPO / ".dockerignore").read_text("utf-8").split() if line[0] == "!"
+    }
+    copied = {
+        source.rstrip("/")
+        for line in re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.M)
+        for source in line.split()
+    }
+
+    assert copied == allowed
+    assert all((REPO / path).exists() for path in allowed)
+    assert "--require-hashes --requirement requirements/runtime.txt" in text
+    assert "compileall" in text
+
+
+def test_only_the_wire_imports_the_cloudevents_sdk():
+    importers = {
+        path.name
+        for path in (REPO / "src").rglob("*.py")
+        if re.search(r"^\s*(from|import) cloudevents\b", path.read_text("utf-8"), re.M)
+    }
+
+    assert importers == {"wire.py"}
+
+
+def test_the_job_of_the_agents_contract_meets_the_restricted_standard():
+    text = (REPO / "agent-job" / "README.md").read_text("utf-8")
+    [sink] = [yaml.safe_load(block) for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL)]
+    [container] = sink["spec"]["job"]["spec"]["template"]["spec"]["containers"]
+    [ours] = pod_of(named("Service", "triage")[0])["containers"]
+
+    assert container["securityContext"] == ours["securityContext"]
+    assert named(
+        "ServiceAccount", sink["spec"]["job"]["spec"]["template"]["spec"]["serviceAccountName"]
+    )

@@ -24,7 +24,7 @@ LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _TELLING = re.compile(
     r"(?i)(?:pass(?:word|wd|phrase)?|pwd|(?<!^)secret|token|credentials?|api[_-]?key|"
     r"(?:access|secret|private|signing|encryption|master|account|shared|deploy)[_-]?key|"
-    r"client-key-data|key-data|dsn|connection[_-]?string|database_url|\.dockercfg|dockerconfigjson|"
+    r"client-key-data|key-data|dsn|connection[_-]?string|\.dockercfg|dockerconfigjson|"
     r"tls\.key|htpasswd|webhook[_-]?url|^auth|basic[_-]?auth|bearer|cookie)s?[0-9]?$"
 )
 _INNOCENT = re.compile(

@@ -76,8 +76,9 @@ class Cluster(Protocol):
 class ClusterSource:
     """Gathers a capsule's files from a cluster."""
 
+    name = "cluster"
+
     def __init__(self, cluster: Cluster) -> None:
-        self.name = f"cluster ({cluster.name})"
         self._cluster = cluster
 
     def collect(self, incident: Incident) -> Iterator[tuple[str, bytes]]:

@@ -176,7 +176,7 @@ def laptop(tmp_path, broker):
     return Laptop(tmp_path, broker)
 
 
-@pytest.mark.covers("S1-127")
+@pytest.mark.covers("S1-068", "S1-127", "S1-129")
 def test_the_fake_agent_answers_and_everyone_hears_of_it_once(laptop):
     run = laptop.run(command=[FAKE_AGENT])
 
@@ -326,6 +326,7 @@ def test_a_secret_that_the_engine_was_given_is_redacted_from_all_it_leaves(lapto
         ("pass", "failed", "empty_report", 0),
     ],
 )
+@pytest.mark.covers("S1-129")
 def test_the_true_exit_code_is_kept_and_told(laptop, code, status, reason, exit_code):
     result = laptop.finish(laptop.run(command=[*PYTHON, code]))
 
@@ -367,6 +368,7 @@ while True: time.sleep(0.1)
 
 
 @pytest.mark.covers("S1-060", "S1-061", "S1-064", "S1-079")
+@pytest.mark.covers("S1-129")
 def test_at_the_deadline_everything_is_interrupted_then_killed_and_the_log_is_kept(laptop):
     run = laptop.run(command=[*PYTHON, STUBBORN], deadline_s=1)
 
@@ -389,6 +391,7 @@ def test_an_engine_that_heeds_the_interrupt_is_not_killed(laptop):
 
 @pytest.mark.covers("S1-080")
 @pytest.mark.parametrize("way", ["runner", "record"])
+@pytest.mark.covers("S1-129")
 def test_a_run_can_be_cancelled_while_it_works_and_still_hands_in(laptop, way):
     run = laptop.run(command=[*PYTHON, "import time; print('working', flush=True); time.sleep(60)"])
     laptop.runner.start(run)
@@ -407,6 +410,45 @@ def test_a_run_can_be_cancelled_while_it_works_and_still_hands_in(laptop, way):
     assert len(laptop.told(run)) == 1
 
 
+@pytest.mark.covers("ISO-08")
+def test_a_runtime_that_is_told_to_end_hands_in_what_is_there(laptop):
+    partial = ANSWER + (
+        "import signal, time; signal.signal(signal.SIGINT, signal.SIG_IGN); "
+        "(out/'artifacts'/'so-far.txt').write_text('half'); print('x', flush=True); time.sleep(60)"
+    )
+    run = laptop.run(command=[*PYTHON, partial])
+    laptop.runner.start(run)
+    so_far = laptop.workspace(run) / "output/artifacts/so-far.txt"
+    laptop.wait(run, until=lambda: so_far.exists() and so_far.read_bytes())
+
+    told = time.monotonic()
+    laptop.runner.cancel(run)
+    laptop.wait(run)
+
+    assert time.monotonic() - told < 10
+    assert str(laptop.incidents.result(run.incident_id, 1).status) == "cancelled"
+    assert laptop.left(run, "output/artifacts/so-far.txt") == "half"
+    assert laptop.incidents.diagnosis(run.incident_id, 1) is not None
+
+
+@pytest.mark.covers("S1-107", "S1-108", "S1-110")
+def test_the_runtime_logs_what_it_does_as_json_with_the_incident(laptop):
+    run = laptop.run(command=[FAKE_AGENT, "--password=hunter2hunter2"])
+
+    laptop.finish(run)
+
+    lines = [json.loads(line) for line in laptop.wrapper_log(run).splitlines()]
+    assert {line["incident_id"] for line in lines} == {run.incident_id}
+    messages = "\n".join(line["message"] for line in lines)
+    workspace = str(laptop.workspace(run))
+    assert f"workspace made: {workspace}" in messages
+    assert f"engine started: {FAKE_AGENT} " in messages
+    assert f" in {workspace}, process " in messages
+    assert "hunter2" not in messages
+    assert "run finished: success after " in messages
+    assert [line["status"] for line in lines if "status" in line] == ["success"]
+
+
 def test_a_run_that_was_cancelled_before_it_began_starts_nothing(laptop):
     run = laptop.run(command=[FAKE_AGENT])
     laptop.incidents.record(run.incident_id, keys.run_record(1, keys.CANCEL), b"{}\n")
@@ -418,6 +460,7 @@ def test_a_run_that_was_cancelled_before_it_began_starts_nothing(laptop):
 
 
 @pytest.mark.covers("S1-082", "S1-084")
+@pytest.mark.covers("S1-129")
 def test_artifacts_are_collected_and_what_leads_outside_stays_outside(laptop, tmp_path):
     (tmp_path / "secret.txt").write_text("not yours")
     leave = ANSWER + (
@@ -476,6 +519,7 @@ def test_evidence_that_is_not_what_the_run_was_made_for_is_not_investigated(lapt
     assert "does not match its index" in laptop.left(run, keys.AGENT_LOG)
 
 
+@pytest.mark.covers("S1-129")
 def test_runs_beside_each_other_do_not_see_each_other(laptop):
     mine = ANSWER + (
         "import os; print(os.environ['INCIDENT_ID']); "
@@ -491,6 +535,7 @@ def test_runs_beside_each_other_do_not_see_each_other(laptop):
         assert laptop.left(run, "output/artifacts/mine.txt") == run.incident_id
 
 
+@pytest.mark.covers("S1-129")
 def test_the_folder_goes_after_success_and_stays_after_failure(laptop):
     tidy = laptop.another_runner(AGENT_RUNTIME_CLEANUP="keep_on_failure")
     good = laptop.run(command=[FAKE_AGENT])

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import socket
 import stat
 import threading
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from faultline.agent.workspace import Workspace, collect
+from faultline.agent.workspace import Workspace, collect, skill
 from faultline.errors import Rejected, Unavailable
 from faultline.model import Run
 
@@ -267,3 +268,34 @@ def test_nothing_outside_is_read_while_names_are_exchanged(workspace, tmp_path):
         thread.join()
 
     assert refused & {"a symbolic link", "a hard link"}
+
+
+@pytest.fixture
+def a_skill(tmp_path):
+    source = tmp_path / "k8s-troubleshooter"
+    for name in ("SKILL.md", "references/events.md", "scripts/triage.sh", ".git/config"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name)
+    return source
+
+
+@pytest.mark.covers("S1-028", "S1-029", "S1-030")
+def test_a_skill_lies_where_the_engine_looks_for_it(tmp_path, a_skill):
+    made = Workspace(tmp_path / "runs", a_run())
+
+    with made.held():
+        made.lay_out({"PROMPT.md": b""} | skill(a_skill))
+
+    folder = made.path / ".claude/skills/k8s-troubleshooter"
+    assert {str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_file()} == {
+        *("SKILL.md", "references/events.md", "scripts/triage.sh")
+    }
+
+
+@pytest.mark.covers("S1-031", "S1-033")
+@pytest.mark.parametrize("missing", ["SKILL.md", "references", "scripts", ""])
+def test_a_skill_that_is_not_whole_is_an_error(a_skill, missing):
+    shutil.move(a_skill / missing, a_skill.parent / "elsewhere")
+
+    with pytest.raises(Rejected, match=missing or "SKILL.md, references, scripts"):
+        skill(a_skill)

@@ -7,6 +7,7 @@
     WORKSPACE_ROOT    folder in which each run has its own
     AGENT_RUNTIME_GRACE     seconds between interrupt and kill
     AGENT_RUNTIME_CLEANUP   keep, keep_on_failure (default) or delete: the folder afterwards
+    AGENT_RUNTIME_SKILLS_SOURCE   a skill's folder, found as .claude/skills/<its name>/
 
 Killed at any moment and started again, it goes on: a result that stands is only announced, an
 engine that has ended is only collected, one that was cut off starts anew. Exit 0: the result is in
@@ -15,14 +16,12 @@ the store, whatever it says; 75: try again; 78: there is nothing here that could
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import signal
 import sys
 import threading
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 
 from faultline import keys
@@ -32,6 +31,7 @@ from faultline.agent.process import harden
 from faultline.errors import FaultlineError, NotFound, Rejected
 from faultline.event import Event
 from faultline.incidents import Incidents
+from faultline.logs import configure
 from faultline.model import Run
 from faultline.wire import from_bytes
 
@@ -42,12 +42,12 @@ TRY_AGAIN, NEVER = 75, 78  # EX_TEMPFAIL, EX_CONFIG of sysexits
 
 def main(environment: Mapping[str, str] = os.environ) -> int:
     """Do the run that the environment names; return the exit code."""
-    _log_as_json(environment.get("LOG_LEVEL", "info"))
     harden()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
+        configure(environment.get("LOG_LEVEL", "info"))
         incidents = Incidents(open_store(_needed(environment, "FAULTLINE_STORE")))
         run = named_run(incidents, environment)
         Attempt(run, incidents, environment, stop).finish()
@@ -100,28 +100,6 @@ def _needed(environment: Mapping[str, str], name: str) -> str:
     if not environment.get(name):
         raise Rejected(f"expected {name} in the environment; see `python -m faultline.agent`")
     return environment[name]
-
-
-class _Json(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "timestamp": datetime.fromtimestamp(record.created, UTC).isoformat(),
-            "level": record.levelname.lower(),
-            "component": "agent",
-            "message": record.getMessage(),
-        }
-        names = ("incident_id", "cluster", "event", "run", "status", "duration_s", "pid", "path")
-        line |= {name: record.__dict__[name] for name in names if name in record.__dict__}
-        if record.exc_info:
-            line["error"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
-
-
-def _log_as_json(level: str) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Json())
-    logging.getLogger("faultline").handlers[:] = [handler]
-    logging.getLogger("faultline").setLevel({"warn": "WARNING"}.get(level, level.upper()))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shlex
 import signal
 import threading
 import time
@@ -22,7 +23,7 @@ from faultline.adapters.runners.processes import Known
 from faultline.agent import engines, outcome, process
 from faultline.agent.engines import Engine
 from faultline.agent.process import Exit
-from faultline.agent.workspace import Collected, Workspace, collect
+from faultline.agent.workspace import Collected, Workspace, collect, skill
 from faultline.errors import FaultlineError, NotFound, Rejected, TryAgain
 from faultline.event import RUN_FINISHED, from_json
 from faultline.incidents import Incidents
@@ -53,7 +54,7 @@ class Attempt:
         self._run, self._incidents, self._stop = run, incidents, stop
         self._environment = environment
         self._workspace = Workspace(Path(environment.get("WORKSPACE_ROOT", ".faultline/runs")), run)
-        self._about = {"incident_id": run.incident_id, "cluster": run.cluster, "run": run.id}
+        self._about = {"incident": run.incident_id, "cluster": run.cluster, "run": run.id}
 
     def finish(self) -> Result:
         """Bring the run to its end; return its result, which is in the store then.
@@ -88,12 +89,11 @@ class Attempt:
         try:
             engine = engines.engine(self._run)
             argv = engines.command(engine, self._run, self._environment)
-            self._workspace.lay_out(self._files() | _home(engine))
+            self._workspace.lay_out(self._files() | _home(engine) | self._skills())
         except Rejected as error:
             log.warning("not started: %s", error, extra=self._about)
             return Exit(None, error=str(error))
-        where = {"path": str(self._workspace.path)}
-        log.info("workspace made", extra=self._about | where)
+        log.info("workspace made: %s", self._workspace.path, extra=self._about)
         with Cancellation(self._run, self._incidents, self._stop) as cancellation:
             if cancellation.asked():
                 return Exit(None, stopped=process.CANCELLED)
@@ -117,7 +117,12 @@ class Attempt:
 
     def _started(self, pid: int, argv: list[str]) -> None:
         Known.of(pid).write(self._workspace.beside("engine"))
-        log.info("engine started: %s", argv[0], extra=self._about | {"pid": pid})
+        words = (shlex.join(argv), self._workspace.path, pid)
+        log.info("engine started: %s in %s, process %d", *words, extra=self._about)
+
+    def _skills(self) -> dict[str, bytes]:
+        source = self._environment.get("AGENT_RUNTIME_SKILLS_SOURCE")
+        return skill(Path(source)) if source else {}
 
     def _files(self) -> dict[str, bytes]:
         """Return what the engine finds. Raises Rejected unless it is the evidence of `run.json`."""
@@ -243,7 +248,7 @@ class Attempt:
         """Send `run.finished`. If nobody takes it, `sweep` finds the result."""
         run, extra = self._run, self._about | {"event": RUN_FINISHED, "status": str(result.status)}
         seconds = (result.completed_at - result.started_at).total_seconds()
-        log.info("run finished", extra=extra | {"duration_s": seconds})
+        log.info("run finished: %s after %.1f s", result.status, seconds, extra=extra)
         if not (address := self._environment.get("K_SINK")):
             return
         from faultline.adapters.sink import HttpSink
@@ -302,14 +307,14 @@ class Cancellation:
             log.warning("cannot see whether the run is cancelled: %s", error)
 
 
-def patiently(act: Callable[[], T]) -> T:
+def patiently(act: Callable[[], T], sleep: Callable[[float], None] = time.sleep) -> T:
     """Do it, and again for a while if the store does not answer: an investigation is dear."""
     for wait_s in _WAITS_S:
         try:
             return act()
         except TryAgain as error:
             log.warning("trying again in %s s: %s", wait_s, error)
-            time.sleep(wait_s)
+            sleep(wait_s)
     return act()
 
 

@@ -98,6 +98,21 @@ class Workspace:
         shutil.rmtree(self.path, ignore_errors=True)
 
 
+def skill(source: Path) -> dict[str, bytes]:
+    """Return a skill's files as the workspace has them: `.claude/skills/<its name>/…`.
+
+    Raises Rejected unless `SKILL.md`, `references/` and `scripts/` are there.
+    """
+    parts = {"SKILL.md": Path.is_file, "references": Path.is_dir, "scripts": Path.is_dir}
+    if missing := [part for part, there in parts.items() if not there(source / part)]:
+        raise Rejected(f"expected a skill at {source}, but it has no {', '.join(missing)}")
+    files = (
+        path for path in sorted(source.rglob("*")) if path.is_file() and ".git" not in path.parts
+    )
+    folder = f".claude/skills/{source.resolve().name}"
+    return {f"{folder}/{path.relative_to(source)}": path.read_bytes() for path in files}
+
+
 @dataclass
 class Collected:
     """What an engine left: files by their name from the workspace on, and what stays behind."""

@@ -120,8 +120,9 @@ def serving() -> Iterator[Serve]:
 
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     yield start
-    for server, thread, listening in running:
+    for server, _, _ in running:
         server.should_exit = True
+    for _, thread, listening in running:
         thread.join(10)
         listening.close()
 

@@ -242,6 +242,7 @@ def test_without_a_fingerprint_the_sorted_labels_identify_the_condition() -> Non
 )
 def test_foreign_severities_have_one_of_three_steps(text: str, severity: Severity) -> None:
     assert labelled(severity=text).severity is severity
+    assert labelled().severity is Severity.WARNING
 
 
 def test_a_cluster_is_the_label_or_else_the_configured_one() -> None:

@@ -65,7 +65,8 @@ def _no_constant(name: str) -> NoReturn:
 
 def severity_of(text: object) -> Severity:
     """Map a foreign severity to ours; a missing or unknown one is a warning."""
-    return _SEVERITIES.get(str(text).strip().lower(), Severity.WARNING)
+    said = text.strip().lower() if isinstance(text, str) else ""
+    return _SEVERITIES.get(said, Severity.WARNING)
 
 
 def web_links(**addresses: object) -> dict[str, str]:

@@ -27,7 +27,7 @@ from faultline.model import Fault, Severity
 
 logger = logging.getLogger("faultline.bridge")
 
-healthy_s = 60.0  # a connection this old has proved itself: the next wait is short again
+healthy_s = 60.0  # a connection this old, or one that brought a message, has proved itself
 retry_after_s_max = 600.0
 list_again_s = 30.0
 
@@ -151,7 +151,8 @@ class Follower:
     def __post_init__(self) -> None:
         self.status = Status(self.name)
         self._attempt = 0
-        self._was_connected = False
+        self._proved = False
+        self._connected_once = False
         self._list_due: float | None = None
 
     def run(self) -> None:
@@ -179,12 +180,12 @@ class Follower:
 
     def _follow_once(self) -> None:
         began: float | None = None
-        self._was_connected = False
+        self._proved = self._connected_once = False
         self.status.state = "connecting"
         try:
             self.client.session.connect()
             began = self._connected()
-            self._was_connected = True
+            self._connected_once = True
             for text in self.client.listen(self.stop):
                 self._list_if_due()
                 if text is not None:
@@ -192,8 +193,8 @@ class Follower:
         finally:
             self.status.connected = False
             self.client.session.close()
-            if began is not None and self.monotonic() - began >= healthy_s:
-                self._attempt = 0
+            if began is not None and (self._proved or self.monotonic() - began >= healthy_s):
+                self._attempt = 0  # the next wait is short again
 
     def _connected(self) -> float:
         status = self.status
@@ -222,6 +223,7 @@ class Follower:
 
     def _hear(self, text: str) -> None:
         self.status.last_event_at = self.intake.clock()
+        self._proved = True
         raw = text.encode("utf-8", "replace")
         try:
             fault = self.client.fault_in(text)
@@ -263,7 +265,7 @@ class Follower:
         self.status.last_error, self.status.state = str(error), "waiting"
         logger.warning("stream ended", extra={"stream": self.name, "error": str(error)})
         asked = error.retry_after_s if isinstance(error, Refused) else None
-        if isinstance(error, Refused) and error.status == 404 and self._was_connected:
+        if isinstance(error, Refused) and error.status == 404 and self._connected_once:
             self._attempt = 0  # the session is gone, not the server: begin a new one
         pause = wait_s(self._attempt, self.random, self.client.session.retry_s())
         if asked is not None:

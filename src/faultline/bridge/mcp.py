@@ -279,11 +279,11 @@ def is_subscribed(listing: dict[str, Any], subscription: str) -> bool:
     )
 
 
-def listed_faults(text: str, setting: Setting) -> list[Fault]:
-    """Return the warnings in what `events_list` answers: YAML below a heading line.
+def listed_faults(text: str) -> list[dict[str, str]]:
+    """Return the warnings in what `events_list` answers, as flat faults.
 
-    Such an event has neither uid nor count: namespace, kind, name, reason and time identify it.
-    Raises Rejected if it is not that YAML.
+    It answers YAML below a heading line. Such an event has neither uid nor count: namespace, kind,
+    name, reason and time identify it. Raises Rejected if it is not that YAML.
     """
     import yaml
 
@@ -295,22 +295,20 @@ def listed_faults(text: str, setting: Setting) -> list[Fault]:
         raise Rejected("expected a list of events as YAML, got something else") from None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise Rejected("expected a list of events as YAML, got other YAML")
-    return [_listed(item, setting) for item in items if item.get("Type") == "Warning"]
+    return [_listed(item) for item in items if item.get("Type") == "Warning"]
 
 
-def _listed(item: dict[str, Any], setting: Setting) -> Fault:
+def _listed(item: dict[str, Any]) -> dict[str, str]:
     involved = item.get("InvolvedObject")
     if not isinstance(involved, dict):
         raise Rejected("expected InvolvedObject in a listed event")
-    named = {
-        "kind": _text(involved, "Kind"),
-        "name": str(involved.get("Name", "")),
-        "namespace": str(item.get("Namespace", "")),
-        "api_version": _text(involved, "apiVersion"),
-        "uid": "",
+    found = {
+        "namespace": item.get("Namespace"),
+        "resource_type": involved.get("Kind"),
+        "resource_name": involved.get("Name"),
+        "fault_type": item.get("Reason"),
+        "severity": "warning",
+        "message": item.get("Message"),
+        "timestamp": item.get("Timestamp"),
     }
-    data = {"timestamp": str(item.get("Timestamp", "")), "severity": "warning"}
-    message = str(item.get("Message", ""))
-    return _fault(
-        data, setting, name=_text(item, "Reason") or "Event", resource=named, message=message
-    )
+    return {name: str(value) for name, value in found.items() if value is not None}

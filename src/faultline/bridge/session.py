@@ -7,6 +7,7 @@ stream the first notification cancels the subscription, without `setLevel` nothi
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -117,7 +118,7 @@ def _resume(last_id: str) -> dict[str, str]:
     """Return the header that resumes. An id that cannot stand in a header is not sent."""
     if not last_id or any(c in last_id for c in "\r\n\0"):
         return {}
-    return {"last-event-id": last_id.encode("utf-8").decode("latin-1")}
+    return {"last-event-id": last_id}
 
 
 class McpSession(RawSession):
@@ -187,7 +188,13 @@ class McpSession(RawSession):
         return True
 
     def _subscribe(self) -> None:
-        result = self.ask(mcp.subscribe(self._next_id()))
+        try:
+            result = self.ask(mcp.subscribe(self._next_id()))
+        except Rejected as error:
+            raise Rejected(
+                f"{shown(self.url)}: no fault subscription here ({error}); "
+                "poll this server (mcp-poll+http…) or use another source"
+            ) from None
         self.subscription = str(mcp.object_in(mcp.text_of(result)).get("subscriptionId", ""))
 
     def _look_after(self) -> None:
@@ -264,6 +271,30 @@ class StreamableSession(McpSession):
         return found
 
 
+class PollSession(StreamableSession):
+    """MCP without a subscription: the warnings of `events_list`, asked for again and again."""
+
+    def connect(self) -> None:
+        self.close()
+        self.heard.clear()
+        self.headers = {}
+        result = self.ask(mcp.initialize(self._next_id(), self.protocol))
+        self.headers["mcp-protocol-version"] = str(result.get("protocolVersion", self.protocol))
+        self.tell(mcp.initialized())
+
+    def messages(self) -> Iterator[str | None]:
+        before: set[str] = set()
+        while True:
+            text = mcp.text_of(self.ask(mcp.call(self._next_id(), "events_list")))
+            now = {json.dumps(fault, sort_keys=True) for fault in mcp.listed_faults(text)}
+            yield from sorted(now - before)
+            before = now
+            due = self.monotonic() + self.timing.ping_s
+            while self.monotonic() < due:
+                yield None
+                time.sleep(min(1.0, self.timing.ping_s))
+
+
 class LegacySession(McpSession):
     """MCP over legacy SSE: the stream names where to post, and brings every answer itself."""
 
@@ -324,8 +355,8 @@ def session_of(endpoint: str, **more: Any) -> Session:
     """Return the session for an endpoint.
 
     `mcp+https://…` is MCP over streamable HTTP, `mcp-sse+https://…` over legacy SSE,
-    `sse+https://…` plain events. Without such a prefix a path that ends in `/mcp` is the first,
-    one that ends in `/sse` the second, every other the third.
+    `mcp-poll+https://…` MCP that is asked, `sse+https://…` plain events. Without such a prefix a
+    path that ends in `/mcp` is the first, one in `/sse` the second, every other the last.
     """
     prefix, plus, url = endpoint.partition("+")
     if not plus or "/" in prefix:
@@ -335,6 +366,7 @@ def session_of(endpoint: str, **more: Any) -> Session:
     kinds: dict[str, type[RawSession]] = {
         "mcp": StreamableSession,
         "mcp-sse": LegacySession,
+        "mcp-poll": PollSession,
         "sse": RawSession,
     }
     if prefix not in kinds or not url.startswith(("http://", "https://")):

@@ -72,7 +72,8 @@ def open_stream(
     if there is none.
     """
     timeout = httpx.Timeout(timing.silence_s, connect=timing.connect_s)
-    asked = {"accept": "text/event-stream", "cache-control": "no-store"} | headers
+    named = {"accept": "text/event-stream", "cache-control": "no-store"} | headers
+    asked = [(name.encode(), value.encode()) for name, value in named.items()]
     for _ in range(redirects_max + 1):
         try:
             request = http.build_request("GET", url, headers=asked, timeout=timeout)

@@ -84,12 +84,9 @@ def _carried_out(step: Step, ports: Ports, event: Event, accepts: Collection[str
 
 def _reply(effect: Event, ports: Ports) -> Answer:
     """Return the effect as a binary event. If it is none, that is our bug, not the sender's."""
-    store = ports.incidents.store
+    store, day = ports.incidents.store, ports.clock().date()
     try:
-        small = wire.fit(
-            effect, lambda key, data: _put_once(store, key, data), ports.clock().date()
-        )
-        headers, body = wire.encode(small)
+        headers, body = wire.encode_fitting(effect, lambda k, data: _put_once(store, k, data), day)
     except Rejected as error:
         raise RuntimeError(f"the step's own reply is no event: {error}") from error
     # without a content type, frameworks put one of their own there

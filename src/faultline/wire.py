@@ -380,12 +380,25 @@ def fit(event: Event, put: Callable[[str, bytes], None], day: dt.date) -> Event:
     return referring
 
 
-def _size(event: Event) -> int:
+def encode_fitting(
+    event: Event, put: Callable[[str, bytes], None], day: dt.date
+) -> tuple[dict[str, str], bytes]:
+    """Do `fit`, then `encode` in binary mode; most events are small, and one look is enough."""
     headers, body = encode(event)
-    binary = sum(len(name) + len(value) + 4 for name, value in headers.items()) + len(body)
-    if len(body) < limits.event_bytes_max // 16 and binary < limits.event_bytes_max // 16:
-        return binary  # structured form cannot be that much longer
+    if _length(headers, body) <= limits.event_bytes_max // 16:
+        return headers, body
+    return encode(fit(event, put, day))
+
+
+def _size(event: Event) -> int:
+    binary = _length(*encode(event))
+    if binary <= limits.event_bytes_max // 16:
+        return binary  # the structured form cannot be that much longer
     return max(binary, len(encode(event, structured=True)[1]))
+
+
+def _length(headers: Mapping[str, str], body: bytes) -> int:
+    return sum(len(name) + len(value) + 4 for name, value in headers.items()) + len(body)
 
 
 def resolve(event: Event, get: Callable[[str], bytes]) -> Event:

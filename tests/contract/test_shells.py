@@ -270,6 +270,21 @@ def test_a_folder_holds_four_files_that_differ_in_nothing_but_the_name(name):
     assert "invoke" not in func
 
 
+@pytest.mark.parametrize("name", STEPS)
+def test_a_shell_imports_nothing_heavy_before_it_is_asked(name):
+    look = (
+        "import sys; sys.path.insert(0, sys.argv[1]); import function;"
+        "heavy = {'boto3', 'botocore', 'kubernetes', 'httpx', 'uvicorn', 'starlette'};"
+        "print(*heavy & {*sys.modules})"
+    )
+    shell = REPO / "functions" / name
+    command = [sys.executable, "-c", look, str(shell)]
+
+    seen = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+    assert seen.split() == []
+
+
 def test_every_shell_for_functions_framework_is_loaded_by_it():
     framework = pytest.importorskip("functions_framework", reason="in the other environment")
     for name in STEPS:

@@ -85,8 +85,8 @@ def refusal(change: Change, rules: PatchRules, *, ran: Collection[str] = ()) -> 
     except Rejected as error:
         return f"field: {error}"
     return (
-        _general(change)
-        or _unlisted(change, path)
+        _unlisted(change, path)
+        or _general(change)
         or _rule_of(change.target.kind, path)(_Context(change, path, rules, ran))
     )
 

@@ -171,10 +171,10 @@ def _read(files: Mapping[str, bytes], file: str, target: Target) -> list[Documen
 
 
 def _in_chart(files: Mapping[str, bytes], file: str) -> bool:
-    directory = posixpath.dirname(file)
-    while directory and posixpath.join(directory, "Chart.yaml") not in files:
-        directory = posixpath.dirname(directory)
-    return posixpath.join(directory, "Chart.yaml") in files
+    parts = file.split("/")[:-1]
+    return any(
+        posixpath.join(*parts[:depth], "Chart.yaml") in files for depth in range(len(parts) + 1)
+    )
 
 
 def _refuse_templates(file: str, found: Object) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import random
 import shutil
@@ -915,6 +916,131 @@ def test_P5_a_reply_cannot_give_itself_hops() -> None:
     bench.answers("loop", reply(greedy)).send(event())
 
     assert len(bench["loop"].requests) == 3
+
+
+# Knative's own feature tests that are not above: knative/eventing:test/rekt/features/broker
+
+
+def test_rekt_a_workflow_with_transformations_runs_to_its_end() -> None:
+    bench = Bench(
+        trigger("first", [{"exact": {"type": "type1"}}]),
+        trigger("second", [{"exact": {"type": "type2"}}]),
+        trigger("sink", [{"exact": {"type": "type3"}}]),
+    )
+    bench.answers("first", reply(event("2", "type2"))).answers("second", reply(event("3", "type3")))
+
+    bench.send(event())
+
+    assert (bench["first"].ids, bench["second"].ids, bench["sink"].ids) == (["1"], ["2"], ["3"])
+
+
+@pytest.mark.parametrize("structured", [False, True])
+def test_rekt_long_messages_and_long_replies_pass(structured: bool) -> None:
+    long = "X" * 36_864
+    bench = Bench(trigger("t", [{"exact": {"type": "type1"}}]), trigger("all"))
+    answer = replace(event("2", "answer"), data=long.encode(), datacontenttype="text/plain")
+
+    bench.answers("t", reply(answer, structured=structured))
+    bench.send(replace(event(), data=long.encode(), datacontenttype="text/plain"))
+
+    assert [one.data for one in bench["all"].events] == [long.encode()] * 2
+
+
+def test_rekt_redelivery_drops_in_fibonacci_order_lose_nothing() -> None:
+    fibonacci, attempts = {1, 2, 3, 5, 8, 13, 21, 34, 55}, 0
+    taken: list[str] = []
+
+    def flaky(request: Request) -> Answer:
+        nonlocal attempts
+        attempts += 1
+        if attempts in fibonacci:
+            return Answer(503, {}, b"")
+        taken.append(request.headers["ce-id"])
+        return DONE
+
+    block = delivery(retry=5, backoffPolicy="linear", backoffDelay="PT1S")
+    bench = Bench(trigger("t", delivery=block), subscribers={"t": flaky})
+
+    bench.send(*(event(str(number)) for number in range(30)))
+
+    assert sorted(map(int, taken)) == list(range(30))
+    assert bench.dead.requests == []
+
+
+def test_rekt_a_flaky_dead_letter_sink_gets_every_event_in_the_end() -> None:
+    block = delivery(retry=9, backoffPolicy="linear", backoffDelay="PT1S")
+    bench = Bench(trigger("t", delivery=block)).answers("t", Answer(400, {}, b""))
+    bench.answers("dead", *[Answer(500, {}, b""), DONE] * 5)
+
+    bench.send(*(event(str(number)) for number in range(5)))
+
+    assert set(bench.dead.ids) == {str(number) for number in range(5)}
+    assert {one.outcome for one in bench.broker.dead_letters()} == {"parked"}
+
+
+class Crash(BaseException):
+    """The process ends here, whatever it was doing."""
+
+
+class Unreliable:
+    """Subscribers that refuse, answer with an event, or go down with the whole process."""
+
+    def __init__(self, seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.crashes = 0.1
+        self.taken: set[tuple[str, str]] = set()
+
+    def named(self, name: str) -> Subscriber:
+        def answer(request: Request) -> Answer:
+            id = request.headers["ce-id"]
+            if self.chance.random() < self.crashes:
+                raise Crash
+            if name != "dead" and self.chance.random() < 0.4:
+                return Answer(self.chance.choice([503, 429, 404, 400]), {}, b"")
+            self.taken.add((name, id))
+            replies = name == "a" and not id.startswith("reply")
+            return reply(event("reply-" + id)) if replies else DONE
+
+        return answer
+
+    def arrived(self, name: str, id: str) -> bool:
+        return (name, id) in self.taken or ("dead", id) in self.taken
+
+
+def outlive(folder: Path, world: Unreliable, clock: Clock, ids: Sequence[str]) -> None:
+    """Start on what a crash has left, take some events, and run until the next crash or the end."""
+    block = delivery(retry=2, backoffPolicy="exponential", backoffDelay="PT1S")
+    bench = Bench(
+        trigger("a", delivery=block),
+        trigger("b", delivery=block),
+        subscribers={name: world.named(name) for name in ("a", "b", "dead")},
+        journal=Journal(folder / "journal.db"),
+        clock=clock,
+        chance=world.chance,
+    )
+    with contextlib.suppress(Crash):
+        bench.send(*(event(id) for id in ids))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_D7_crashes_at_any_moment_lose_no_delivery(seed: int, tmp_path: Path) -> None:
+    world, clock = Unreliable(seed), Clock()
+    accepted: list[str] = []
+    (tmp_path / "0").mkdir()
+
+    for life in range(5):
+        ids = [f"{life}-{number}" for number in range(5)]
+        accepted += ids
+        outlive(tmp_path / str(life), world, clock, ids)
+        shutil.copytree(tmp_path / str(life), tmp_path / str(life + 1))
+    world.crashes = 0.0
+    outlive(tmp_path / "5", world, clock, [])
+
+    for id in accepted:
+        assert world.arrived("a", id)
+        assert world.arrived("b", id)
+        if ("a", id) in world.taken:
+            assert world.arrived("b", "reply-" + id) or ("dead", id) in world.taken
 
 
 # dead letters

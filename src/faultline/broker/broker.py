@@ -14,8 +14,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-
-import httpx
+from typing import TYPE_CHECKING
 
 from faultline import wire
 from faultline.broker import delivery
@@ -28,6 +27,9 @@ from faultline.errors import NotAnEvent, NotFound, Rejected, Unavailable
 from faultline.event import Event
 from faultline.limits import event_read_bytes_max
 from faultline.ports import Sink
+
+if TYPE_CHECKING:
+    import httpx
 
 HOPS_MAX = 255
 COUNTERS = (

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-
-import httpx
+from typing import TYPE_CHECKING
 
 from faultline.answers import Answer
 from faultline.broker import delivery
@@ -19,6 +18,9 @@ from faultline.errors import Rejected, TryAgain, Unavailable
 from faultline.event import Event
 from faultline.limits import event_read_bytes_max
 from faultline.serve import Request
+
+if TYPE_CHECKING:
+    import httpx
 
 Subscriber = Callable[[Request], Answer]
 
@@ -65,12 +67,16 @@ class Post:
         if where.name is not None:
             return self._subscribers.get(where.name) or _nobody(where)
         if self._client is None:
+            import httpx  # only where an address is posted to
+
             self._client = httpx.Client(trust_env=False)
         return over_http(where.uri, self._client, timeout_s)
 
 
 def over_http(address: str, client: httpx.Client, timeout_s: float | None) -> Subscriber:
     """Return a subscriber that posts to an address; it raises Unavailable if nobody answers."""
+
+    import httpx
 
     def post(request: Request) -> Answer:
         try:

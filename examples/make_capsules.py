@@ -65,7 +65,8 @@ def make(cluster: Path) -> Mapping[str, bytes]:
         clock=lambda: NOW,
     )
     opened = triage(event_of(fault, cleared=False, cluster="prod-a", time=NOW), ports)
-    assert opened is not None and opened.subject
+    assert opened is not None
+    assert opened.subject
     context(opened, ports)
     folder = keys.incident(opened.subject)
     found = {key.removeprefix(folder): store.get(key) for key in store.list(folder)}

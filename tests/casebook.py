@@ -18,6 +18,7 @@ from faultline.model import (
     Cleared,
     Closed,
     ClosedBecause,
+    Confidence,
     Diagnosis,
     Evidence,
     Fault,
@@ -96,7 +97,7 @@ PROVED = Diagnosis(
     summary="Container api was killed for memory seven times since 03:05.",
     root_cause="Since release 4.18.2 the catalogue cache holds every product. Its working set "
     "passes the limit of 256Mi about 50 seconds after start, and the kernel kills the container.",
-    confidence="high",
+    confidence=Confidence.HIGH,
     certainty=Certainty.PROVED,
     evidence=(
         Evidence(file="context/objects/pod/api-7d9f6c5b4-x2x9z.yaml", quote="reason: OOMKilled"),
@@ -159,7 +160,7 @@ class Casebook:
         found = [(name, text.encode()) for name, text in known.items()]
         for name, data in found:
             self.incidents.record(id, name, data)
-        origins = {name: "cluster" for name in known}
+        origins = dict.fromkeys(known, "cluster")
         index = seal(found, origins, {"prometheus": "no address is configured"})
         self.incidents.record(id, keys.INDEX, index)
         return id
@@ -203,7 +204,8 @@ class Casebook:
             self.incidents.record(id, keys.run_record(1, keys.INVESTIGATION), text.encode())
         result = Result(
             incident_id=id, run=1, status=status, reason=reason, engine=engine,
-            model="" if engine == "analyzers" else "model-x", started_at=T0 + dt.timedelta(seconds=2),
+            model="" if engine == "analyzers" else "model-x",
+            started_at=T0 + dt.timedelta(seconds=2),
             completed_at=T0 + dt.timedelta(seconds=3 if engine == "analyzers" else 161),
         )  # fmt: skip
         self.incidents.record(id, keys.run_record(1, keys.RESULT), result)

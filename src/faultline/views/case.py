@@ -226,6 +226,11 @@ class Entry:
     kind: str = "note"  # fault, good, bad, run or note
     exact: bool = True  # False: no record holds this time, it lies after the entry before
 
+    @property
+    def day(self) -> str:
+        """The day in UTC, for pages that group by it."""
+        return f"{self.at.astimezone(dt.UTC):%Y-%m-%d}"
+
 
 def timeline(case: Case) -> tuple[Entry, ...]:
     """Return what happened, in order of time; what happened at once, in order of cause."""

@@ -293,6 +293,7 @@ def as_json(case: Case) -> dict[str, Any]:
             for entry in case.timeline
         ],
         "next": words.following(case),
+        "lastDiagnosis": words.last_diagnosis(case.diagnosis),
     }
 
 

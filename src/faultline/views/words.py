@@ -66,6 +66,14 @@ def sure(diagnosis: Diagnosis | None, result: Result | None) -> tuple[str, int, 
     return f"{word} confidence", _LEVELS[word], sentence
 
 
+def last_diagnosis(diagnosis: Diagnosis | None) -> str:
+    """Return root cause and joke as a watch's status has them."""
+    if diagnosis is None:
+        return ""
+    joke = f"\n\n💬 {diagnosis.witty_line}" if diagnosis.witty_line else ""
+    return diagnosis.root_cause + joke
+
+
 def ended(result: Result) -> str:
     """Say how a run ended, and what of that a person has to know."""
     took = duration(result.started_at, result.completed_at)

@@ -107,7 +107,11 @@ class Acts:
         event = _letter(key, self._incidents.store.get(key))["event"]
         if event is None:
             raise Rejected("expected a parked event, but this message never was one")
-        self._sent(from_json(event))
+        try:
+            again = from_json(event)
+        except (ValueError, TypeError) as error:
+            raise Rejected(f"expected a parked event that can be read: {error}") from None
+        self._sent(again)
 
     def _sent(self, event: Event) -> None:
         if self._send is None:

@@ -39,7 +39,7 @@ from faultline.web import pages
 from faultline.web.acts import Acts
 from faultline.web.guard import POLICY, App, Guard
 from faultline.web.live import Live
-from faultline.web.shelf import Shelf, Wanted
+from faultline.web.shelf import Row, Shelf, Wanted, watch_status
 
 FORM_BYTES_MAX = 16 * 1024
 _STATIC = {"page.css": "texts", "style.css": "web/static", "live.js": "web/static"}
@@ -117,6 +117,7 @@ class Console:
             ("/events", self.events, False),
             ("/api/events", self.events, False),
             ("/api/agents", self.agents, False),
+            ("/api/watch/{name}", self.watch_status, False),
             ("/health", self.health, False),
             ("/health/liveness", self.alive, False),
             ("/health/readiness", self.health, False),
@@ -169,15 +170,21 @@ class Console:
 
     def watch(self, request: Request) -> Response:
         """One workload: its last incidents, how often we proposed something, and the last time."""
-        name = request.path_params["name"]
-        rows, _ = self.shelf.page(Wanted(name=name), size=100)
-        if not rows:
-            raise NotFound("expected a workload that had an incident")
+        rows = self._watched(request)
         page = pages.page(
-            "watch.html.j2", title=self.title, name=name, rows=rows, now=self.clock(),
-            score=sum(bool(row.fix) for row in rows),
+            "watch.html.j2", title=self.title, name=rows[0].name, rows=rows,
+            status=watch_status(rows),
         )  # fmt: skip
         return HTMLResponse(page)
+
+    def watch_status(self, request: Request) -> Response:
+        return JSONResponse(watch_status(self._watched(request)))
+
+    def _watched(self, request: Request) -> list[Row]:
+        rows, _ = self.shelf.page(Wanted(name=request.path_params["name"]), size=100)
+        if not rows:
+            raise NotFound("expected a workload that had an incident")
+        return rows
 
     def dead_letters(self, request: Request) -> Response:
         letters = self.acts.dead_letters()
@@ -212,7 +219,9 @@ class Console:
         if self.live.full:
             return PlainTextResponse("Too many are watching.\n", 503, {"retry-after": "10"})
         last_seen = request.headers.get("last-event-id", "")[:100]
-        headers = {"cache-control": "no-cache", "x-accel-buffering": "no"}
+        headers = {
+            "cache-control": "no-cache", "connection": "keep-alive", "x-accel-buffering": "no",
+        }  # fmt: skip
         stream = self.live.follow(id, last_seen)
         return StreamingResponse(stream, media_type="text/event-stream", headers=headers)
 

@@ -1,7 +1,8 @@
 """What happens, as it happens: server-sent events of new records, for browsers and `/api/events`.
 
-Names are only ever added to an incident, so their number says how much a reader has seen; that is
-the event's id, and a browser that comes back gets what it missed. Nothing is held between readers.
+Names are only ever added to an incident, so their number says how much a reader has seen. A hash of
+it is the event's id, and a browser that comes back is told if it missed something. Nothing is held
+between readers.
 """
 
 from __future__ import annotations

@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from faultline import keys
 from faultline.correlate import subject_name
 from faultline.errors import NotFound, Rejected
+from faultline.event import format_time
 from faultline.incidents import Incidents
-from faultline.model import Incident, Severity, Status, runs_of, status_of
+from faultline.model import Diagnosis, Incident, Severity, Status, runs_of, status_of
+from faultline.views.neutral import address
+from faultline.views.words import last_diagnosis
 
 ROWS_MAX = 50_000
 PAGE = 50
@@ -34,14 +38,16 @@ class Row:
     status: Status
     records: int
     run: int = 0  # the newest run
-    cause: str = ""
-    sure: str = ""
+    diagnosis: Diagnosis | None = None  # without its evidence and advice
     fix: str = ""  # address of the pull request, or its name where it has none
-    witty_line: str = ""
 
     @property
     def id(self) -> str:
         return self.incident.id
+
+    @property
+    def cause(self) -> str:
+        return self.diagnosis.title if self.diagnosis else ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Shelf:
         self._memory, self._clock = incidents, clock
         self._incidents: dict[str, Incident] = {}
         self._rows: dict[str, tuple[Row, dt.datetime]] = {}
-        self._causes: dict[tuple[str, int], tuple[str, str, str]] = {}
+        self._causes: dict[tuple[str, int], Diagnosis | None] = {}
         self._fixes: dict[str, str] = {}
 
     def page(self, wanted: Wanted, number: int = 1, size: int = PAGE) -> tuple[list[Row], bool]:
@@ -126,27 +132,25 @@ class Shelf:
             return None
         run = max(runs, default=0)
         diagnosed = keys.DIAGNOSIS in runs.get(run, ())
-        cause, sure, quip = self._cause(incident.id, run) if diagnosed else ("", "", "")
         return Row(
             incident=incident,
             name=subject_name(incident.fault),
             status=status,
             records=len(names),
             run=run,
-            cause=cause,
-            sure=sure,
+            diagnosis=self._cause(incident.id, run) if diagnosed else None,
             fix=self._fix(incident.id) if any(n.startswith("published/") for n in names) else "",
-            witty_line=quip,
         )
 
-    def _cause(self, id: str, run: int) -> tuple[str, str, str]:
+    def _cause(self, id: str, run: int) -> Diagnosis | None:
         if (id, run) not in self._causes:
             try:
                 found = self._memory.diagnosis(id, run)
             except ValueError:
                 found = None
-            told = (found.title, found.certainty or f"{found.confidence}?") if found else ("", "")
-            self._causes[id, run] = (*told, found.witty_line if found else "")
+            # the list needs no evidence: keep what is small
+            light = {"evidence": (), "actions": (), "changes": (), "alternatives": ()}
+            self._causes[id, run] = found and found.model_copy(update=light)
         return self._causes[id, run]
 
     def _fix(self, id: str) -> str:
@@ -158,6 +162,26 @@ class Shelf:
             links = [receipt.url for receipt in told if receipt.url]
             self._fixes[id] = (links or [receipt.reference for receipt in told])[0]
         return self._fixes[id]
+
+
+_PHASES = {Status.CLOSED: "Healthy", Status.INVESTIGATING: "Healing"}
+
+
+def watch_status(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return what is known of one workload, newest incident first, in the words of its watch.
+
+    `healingScore` counts the incidents for which a change was proposed somewhere.
+    """
+    latest = rows[0]
+    known = next((row.diagnosis for row in rows if row.diagnosis), None)
+    links = [address(row.fix) for row in rows if address(row.fix)]
+    return {
+        "phase": _PHASES.get(latest.status, "Degraded"),
+        "lastDiagnosis": last_diagnosis(known),
+        "lastPRUrl": links[0] if links else "",
+        "healingScore": len(links),
+        "lastAnomalyTime": format_time(latest.incident.fault.starts_at),
+    }
 
 
 SEVERITIES = tuple(severity.value for severity in Severity)

@@ -54,14 +54,19 @@
   const follow = (address, told) => {
     const events = new EventSource(address);
     events.onopen = () => say("● live");
-    events.onerror = () => say("○ connecting again");
+    events.onerror = () => {
+      say("○ connecting again");
+      if (events.readyState === EventSource.CLOSED) poll();
+    };
     events.onmessage = (event) => told(JSON.parse(event.data));
     addEventListener("pagehide", () => events.close());
   };
 
   const address = document.body.dataset.follow;
-  if (address && window.EventSource) {
-    follow(address, (told) => { if (!told.following) refresh(); });
+  const poll = () => setInterval(() => { if (!document.hidden) refresh(); }, 2000);
+  if (address) {
+    if (window.EventSource) follow(address, (told) => { if (!told.following) refresh(); });
+    else poll(); // and where a stream is refused for good, see follow
     setInterval(() => { if (!document.hidden) refresh(); }, 60000); // ages move on
   }
 

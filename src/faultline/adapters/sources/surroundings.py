@@ -22,6 +22,7 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job", "Rollou
 REVISIONS_MAX = 4
 PODS_MAX = 10
 NODES_MAX = 20
+EVERY_PODS = "kube-root-ca.crt"  # in each namespace, mounted in each pod: says nothing
 CLUSTER_WIDE = ("Node", "PersistentVolume", "StorageClass")
 
 
@@ -213,7 +214,7 @@ def _named(source: Object, **kinds: str) -> Iterator[tuple[str, str]]:
 
 def _of_volume(volume: Object) -> Iterator[tuple[str, str]]:
     config, secret = volume.get("configMap") or {}, volume.get("secret") or {}
-    if config.get("name"):
+    if config.get("name") not in (None, EVERY_PODS):
         yield "ConfigMap", str(config["name"])
     if name := secret.get("secretName") or secret.get("name"):
         yield "Secret", str(name)

@@ -179,11 +179,10 @@ def faults(message: Message, *, cluster: str, payload: str) -> list[Fault]:
 
 
 def _fault(message: Message, alert: Alert, cluster: str, payload: str) -> Fault:
-    # Checked above, field by field: a second validation would cost more than everything else.
     labels, annotations = alert.labels, alert.annotations
     name = labels.get("alertname") or "Alert"
     summary = annotations.get("summary") or annotations.get("message") or name
-    return Fault.model_construct(
+    return Fault(
         name=name,
         summary=summary[:statement_chars_max],
         severity=severity_of(labels.get("severity")),
@@ -195,7 +194,6 @@ def _fault(message: Message, alert: Alert, cluster: str, payload: str) -> Fault:
         ends_at=alert.ends_at,
         condition=alert.fingerprint or _fingerprint(labels),
         origin="alertmanager",
-        clears=True,
         links=web_links(
             runbook=annotations.get("runbook_url"),
             dashboard=annotations.get("dashboard_url"),
@@ -262,6 +260,4 @@ def _named(
 
 
 def _resource(kind: str, api_version: str, name: str, namespace: str) -> Resource:
-    return Resource.model_construct(
-        kind=kind, name=name, namespace=namespace, api_version=api_version, uid="", owner=""
-    )
+    return Resource(kind=kind, name=name, namespace=namespace, api_version=api_version)

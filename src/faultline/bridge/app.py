@@ -12,7 +12,7 @@ import datetime as dt
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
 from starlette.routing import Route, Router
@@ -211,6 +211,10 @@ async def _nothing_here(scope: Scope, receive: Receive, send: Send) -> None:
     await respond(send, 404, {"connection": "close"})
 
 
+def _told(value: Any) -> Any:
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
+
+
 @dataclass
 class _Health:
     """Alive: it answers. Ready: the store answers too. The streams are told, not judged."""
@@ -224,7 +228,7 @@ class _Health:
         if scope["path"].endswith("/readiness"):
             ready = await asyncio.to_thread(self._store_answers)
         said = {"status": "ok" if ready else "store unavailable", "streams": self.doors.streams()}
-        body = b"" if scope["method"] == "HEAD" else json.dumps(said, default=str).encode()
+        body = b"" if scope["method"] == "HEAD" else json.dumps(said, default=_told).encode()
         kind = {"content-type": "application/json", "cache-control": "no-store"}
         return await respond(send, 200 if ready else 503, kind, body)
 

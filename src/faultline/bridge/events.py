@@ -6,16 +6,16 @@ The intakes (`alertmanager.py`, `mcp.py`) make the Fault; `wire.py` sends what i
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any
 
 from faultline import keys
-from faultline.correlate import correlation_key
+from faultline.correlate import WORKLOAD_LABELS, correlation_key
 from faultline.errors import Rejected
 from faultline.event import FAULT_CLEARED, FAULT_DETECTED, Event, format_time, parse_time
 from faultline.model import Fault, Severity
+from faultline.strict_json import loads
 
 annotation_chars_max = 4_096  # the message as it came keeps the rest
 
@@ -27,40 +27,15 @@ _SEVERITIES = {
 # Printable ASCII without quotes, angles and backslashes, and no user name or password in front.
 _WEB = re.compile(r"https?://[^\s/@\\?#]+(?:[/?#][!#-;=?-\[\]-_a-~]*)?", re.ASCII | re.IGNORECASE)
 _KUBERNETES_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?")
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _GO_TIME = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(\.\d+)? ([+-]\d\d)(\d\d)\b.*", re.ASCII)
 
 
 def strict_json(body: bytes | str) -> Any:
-    """Return the JSON value of a message. Raises Rejected for anything two readers could differ on:
-
-    invalid UTF-8, lone surrogates, duplicate keys, NaN and infinities, endless nesting (RFC 8259).
-    """
+    """Return the JSON value of a message. Raises Rejected for all that two readers differ on."""
     try:
-        text = body.decode("utf-8") if isinstance(body, bytes) else body
-        value = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
-        if _SURROGATE.search(text):  # rare; then make sure that every pair is whole
-            json.dumps(value, ensure_ascii=False).encode("utf-8")
-    except Rejected:
-        raise
-    except RecursionError:
-        raise Rejected("expected JSON, got one nested too deeply to read") from None
-    except UnicodeError:
-        raise Rejected("expected JSON in UTF-8, got bytes that are not") from None
+        return loads(body if isinstance(body, bytes) else body.encode("utf-8"))
     except ValueError as error:
         raise Rejected(f"expected JSON, got something else: {str(error)[:120]}") from None
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise Rejected("expected each key once in a JSON object, got one twice")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise Rejected(f"expected JSON, which has no {name}")
 
 
 def severity_of(text: object) -> Severity:
@@ -124,6 +99,8 @@ def event_of(
     Its id is the occurrence, so whatever is repeated is the same event. `clean` takes secrets out
     of the texts; it does not touch what identity rests on.
     """
+    if clean:
+        fault = cleaned(fault, clean)
     what = "cleared" if cleared else "detected"
     subject = correlation_key(fault)
     return Event(
@@ -132,7 +109,7 @@ def event_of(
         type=FAULT_CLEARED if cleared else FAULT_DETECTED,
         subject=subject,
         time=format_time(time),
-        data=(cleaned(fault, clean) if clean else fault).model_dump(mode="json"),
+        data=fault.model_dump(mode="json"),
         extensions={
             "partitionkey": subject,
             "correlationid": subject,
@@ -142,13 +119,18 @@ def event_of(
     )
 
 
+_NAMES = frozenset({*WORKLOAD_LABELS, "namespace", "pod", "node", "cluster", "alertname"})
+
+
 def cleaned(fault: Fault, clean: Callable[[str], str]) -> Fault:
-    """Return the fault with `clean` applied to its texts and labels; its identity stays."""
+    """Return the fault with `clean` applied to its texts and labels; what identifies it stays."""
+    labels = {k: v if k in _NAMES else clean(v) for k, v in fault.labels.items()}
     return fault.model_copy(
         update={
+            "condition": fault.condition or fault.fingerprint,  # of the labels as they came
             "summary": clean(fault.summary),
             "annotations": {k: clean(v) for k, v in fault.annotations.items()},
-            "labels": {k: clean(v) for k, v in fault.labels.items()},
+            "labels": labels,
             "links": {k: clean(v) for k, v in fault.links.items()},
         }
     )

@@ -13,7 +13,7 @@ import random as chance
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 from faultline.bridge import mcp
@@ -59,10 +59,6 @@ class Status:
     faults_total: int = 0
     bad_messages_total: int = 0
     last_error: str = ""
-
-    def told(self) -> dict[str, Any]:
-        """Return it as JSON-ready values, for the health page."""
-        return asdict(self)
 
 
 @dataclass(frozen=True)

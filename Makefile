@@ -59,7 +59,7 @@ bench: .venv/ready ## the figures of docs/benchmarks.md, each beside its floor
 	@$(BIN)/python benchmarks/run.py
 
 simulate: .venv/ready ## crash simulation over the whole line: make simulate SEEDS=20000
-	@$(BIN)/python -m tests.crash.simulate --seeds $(SEEDS)
+	@$(BIN)/python tests/crash/simulate.py --seeds $(SEEDS)
 
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
           --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'

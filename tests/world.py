@@ -207,13 +207,15 @@ class World:
 
     def fault(self, **fields: Any) -> World:
         """A fault event arrives, about pod checkout-… of namespace shop unless said otherwise."""
-        self.send(event_of(self.made_fault(**fields), cleared=False, time=self.clock()))
+        self.send(
+            event_of(self.made_fault(**fields), cleared=False, cluster="prod-a", time=self.clock())
+        )
         return self
 
     def clear(self, **fields: Any) -> World:
         fault = self.made_fault(**fields)
         fault = fault.model_copy(update={"ends_at": fault.ends_at or self.clock()})
-        self.send(event_of(fault, cleared=True, time=self.clock()))
+        self.send(event_of(fault, cleared=True, cluster="prod-a", time=self.clock()))
         return self
 
     def made_fault(self, **fields: Any) -> Fault:

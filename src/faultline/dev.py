@@ -77,7 +77,7 @@ class Line:
         self._thread("http", lambda: self._server.run(sockets=[self._socket]))
         self._thread("sweep", self._sweep_for_ever)
         for follower in self.followers:
-            self._thread(follower.name, lambda follower=follower: follower.run(self._stop))
+            follower.start()
         _until(lambda: self._server.started)
 
     def wait(self) -> None:
@@ -90,6 +90,8 @@ class Line:
     def stop(self) -> None:
         """Stop taking in, finish what is in flight, leave the rest in the journal."""
         self._stop.set()
+        for follower in self.followers:
+            follower.stop.set()
         if self._server:
             self._server.should_exit = True
         self.broker.stop()
@@ -128,7 +130,7 @@ class Line:
             path, method = scope.get("path", ""), scope.get("method", "")
             if path.startswith("/broker/"):
                 if is_local(scope):  # whoever may post here may say anything
-                    below = scope | {"path": path.removeprefix("/broker")}
+                    below = {**scope, "path": path.removeprefix("/broker")}
                     await ingress(below, receive, send)
                 else:
                     await respond(send, 403, {"connection": "close"})

@@ -6,14 +6,12 @@ them in one process, `faultline bridge` and `faultline web` one each.
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from faultline.bootstrap import now
 from faultline.bridge.app import Doors
-from faultline.bridge.follow import Follower
+from faultline.bridge.follow import Client, Follower
 from faultline.bridge.gate import App
 from faultline.bridge.intake import Intake
 from faultline.ports import Ports
@@ -54,7 +52,7 @@ def doors_of(settings: Settings, taken: Intake, streams: Sequence[Follower]) -> 
 def followers(settings: Settings, taken: Intake) -> list[Follower]:
     """Return one follower per stream of faults that is configured."""
     return [
-        Follower(url, intake=taken, sleep=time.sleep, chance=random.Random())  # noqa: S311 - jitter, no secret
+        Follower(url, Client(url, cluster=settings.cluster, clock=now), taken)
         for url in listed(settings.sse_endpoint)
     ]
 

@@ -16,7 +16,7 @@ from faultline.event import (
     INCIDENT_OPENED,
     RUN_FINISHED,
 )
-from faultline.model import Fault, JobState, Policy, Result, Run, RunStatus, Status
+from faultline.model import Ended, Fault, JobState, Policy, Result, Run, RunStatus, Status
 
 
 @dataclass(frozen=True)
@@ -71,6 +71,6 @@ def _past_deadline(found: Found, policy: Policy) -> bool:
     return found.run is not None and found.age_s > found.run.deadline_s + policy.nudge_after_s
 
 
-def lost_status(found: Found, policy: Policy) -> RunStatus:
+def lost_status(found: Found, policy: Policy) -> Ended:
     """Return how a run ended whose Job is gone without a word."""
     return RunStatus.TIMEOUT if _past_deadline(found, policy) else RunStatus.FAILED

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from faultline.healing import Found
 from faultline.incidents import Incidents
-from faultline.model import Cleared, Fault, JobState, Run, Status, runs_of, status_of
+from faultline.model import Cleared, Fault, JobState, Result, Run, Status, runs_of, status_of
 
 
 def survey(
@@ -23,7 +23,7 @@ def survey(
     number = max(runs, default=0)
     run = incidents.run(incident_id, number) if number else None
     result = incidents.result(incident_id, number) if number else None
-    since = _since(incidents, incident_id, status, run, result and result.completed_at)
+    since = _since(incidents, incident_id, status, run, result)
     return Found(
         status=status,
         age_s=(now - since).total_seconds(),
@@ -57,10 +57,10 @@ def _since(
     incident_id: str,
     status: Status,
     run: Run | None,
-    completed_at: dt.datetime | None,
+    result: Result | None,
 ) -> dt.datetime:
-    if status is Status.INVESTIGATED and completed_at:
-        return completed_at
+    if status is Status.INVESTIGATED and result:
+        return result.completed_at
     if status is Status.INVESTIGATING and run:
         return run.created_at
     return incidents.incident(incident_id).opened_at

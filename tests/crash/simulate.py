@@ -22,7 +22,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -159,11 +160,12 @@ class Place:
 
     def deliver(self, report: Report, receipt: Receipt | None) -> Receipt:
         id = report.incident.id
+        if not self.made[id]:
+            self.sim.begins(f"{self.name} {id}", id)
         return self.sim.effects(self.name, id, lambda: self._deliver(id, receipt))
 
     def _deliver(self, id: str, receipt: Receipt | None) -> Receipt:
-        if not self.made[id]:
-            self.sim.began(f"{self.name} {id}", id)
+        if not self.made[id]:  # it looks for its own earlier work first
             self.made[id] += 1
         return receipt or Receipt(outlet=self.name, reference=id, made_at=self.sim.now)
 
@@ -180,12 +182,13 @@ class Jobs:
         self.dead: set[str] = set()
 
     def start(self, run: Run) -> None:
+        if run.id not in self.runs:
+            self.sim.begins(f"job {run.id}", run.incident_id)
         self.sim.effects("job", run.id, lambda: self._start(run))
 
     def _start(self, run: Run) -> None:
         if run.id in self.runs:
             return
-        self.sim.began(f"job {run.id}", run.incident_id)
         self.sim.check_capsule(run)
         self.created[run.id] += 1
         self.runs[run.id] = run
@@ -262,7 +265,7 @@ class Simulation:
             delivery = self.owed.pop(self.chance.randrange(len(self.owed)))
             if self.accidents and self.chance.random() < 0.1:
                 self.owed.append(delivery)  # delivered twice, perhaps at the same time
-            self.workers.append((greenlet(lambda: self._work(*delivery)), delivery))
+            self.workers.append((greenlet(partial(self._work, *delivery)), delivery))
         if not self.workers:
             return
         index = self.chance.randrange(len(self.workers))
@@ -334,11 +337,11 @@ class Simulation:
             )  # fmt: skip
             self.accepted[fault.occurrence] = fault
             for _ in range(self.chance.randint(1, 2)):
-                yield event_of(fault, cleared=False, time=self.now)
+                yield event_of(fault, cleared=False, cluster="prod-a", time=self.now)
             if fault.clears and self.chance.random() < 0.6:
                 self.over.add(fault.occurrence)
                 ended = fault.model_copy(update={"ends_at": START + dt.timedelta(minutes=9)})
-                yield event_of(ended, cleared=True, time=self.now)
+                yield event_of(ended, cleared=True, cluster="prod-a", time=self.now)
 
     def run(self) -> Outcome:
         """Let accidents happen, then peace return; check the promises."""
@@ -423,7 +426,7 @@ class Simulation:
 
     # the promises
 
-    def began(self, what: str, incident_id: str) -> None:
+    def begins(self, what: str, incident_id: str) -> None:
         closed = self.incidents.closed(incident_id)
         if closed and closed.because is ClosedBecause.PERSON:
             self.report.unexpected.append(f"I6 {what} after a person had closed it")

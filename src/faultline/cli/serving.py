@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +76,15 @@ def bridge(arguments: argparse.Namespace) -> int:
     probe(store)
     ports = bootstrap.ports(settings, store, bootstrap.sink(settings), console=sys.stdout)
     taken = intake(settings, ports)
-    streams, stop = followers(settings, taken), threading.Event()
-    threads = [threading.Thread(target=f.run, args=(stop,), daemon=True) for f in streams]
-    for thread in threads:
-        thread.start()
+    streams = followers(settings, taken)
+    for follower in streams:
+        follower.start()
     doors = router(doors_of(settings, taken, streams))
     try:
         return _uvicorn(Gate(doors, allowed_hosts=listed(settings.allowed_hosts)), settings)
     finally:
-        stop.set()
+        for follower in streams:
+            follower.stop.set()
 
 
 def web(arguments: argparse.Namespace) -> int:

@@ -66,14 +66,14 @@ def _object(body: bytes) -> dict[str, Any]:
 
 def _fault_event(body: bytes, cluster: str) -> tuple[dict[str, str], bytes]:
     from faultline.bridge.events import event_of
-    from faultline.bridge.mcp import fault_of
+    from faultline.bridge.mcp import Setting, fault_of
     from faultline.wire import encode
 
-    fault = fault_of(_object(body), cluster=cluster)
+    fault = fault_of(_object(body), Setting(cluster, now(), "cli"))
     if fault is None:
         raise Rejected("expected a fault: an object with resource_name, severity and timestamp")
     cleared = fault.ends_at is not None
-    return encode(event_of(fault, cleared=cleared, time=now()), structured=True)
+    return encode(event_of(fault, cleared=cleared, cluster=cluster, time=now()), structured=True)
 
 
 def _post(url: str, headers: dict[str, str], body: bytes) -> int:

@@ -22,6 +22,7 @@ def close(event: Event, ports: Ports) -> Event | None:
     if claim is None:
         return None  # we never heard it begin, or ignored it: on file
     id = claim.incident.id
+    incidents.open(claim)  # its opener may have crashed in between: anyone can finish that
     cleared = Cleared(fault=fault, at=fault.ends_at or now)
     incidents.record(id, keys.fault_cleared(fault.occurrence), cleared)
     closed = incidents.closed(id) or conclude(id, ports)

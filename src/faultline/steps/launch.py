@@ -98,4 +98,5 @@ def start(run: Run, ports: Ports) -> None:
             return
     incidents.record(run.incident_id, keys.run_record(run.number, keys.RUN), run)
     incidents.mark_started(run)
-    ports.runner.start(run)
+    if not incidents.closed(run.incident_id):  # a person may have closed it meanwhile
+        ports.runner.start(run)

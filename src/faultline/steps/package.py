@@ -64,9 +64,9 @@ def deliver(outlet: Outlet, id: str, number: int, ports: Ports) -> str:
     """Tell one outlet and keep its receipt; return the link, or how it is found there."""
     incidents = ports.incidents
     before = incidents.receipt(id, outlet.name)
+    report: Report = views.report_of(views.load(incidents, id), number)
     if before is None and incidents.closed(id):
         return "not told: closed before"
-    report: Report = views.report_of(views.load(incidents, id), number)
     receipt = outlet.deliver(report, before)
     incidents.record(id, keys.receipt(outlet.name), receipt)
     return receipt.url or receipt.reference

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -123,23 +124,22 @@ def test_what_is_left_of_the_group_is_killed_after_a_normal_end(run, log):
 
 @pytest.mark.covers("S1-056")
 def test_at_the_deadline_it_is_interrupted_and_after_the_grace_killed(run, log):
-    deaf = (
-        "import signal, time; signal.signal(2, lambda *_: print('heard')); print('up')\n"
-        "while True: time.sleep(0.05)"
-    )
+    deaf = ["/bin/sh", "-c", "trap 'echo heard' INT; echo up; while :; do sleep 0.05; done"]
 
-    ended = run(deaf, deadline_s=0.7)
+    ended = run("", argv=deaf, env={"PATH": os.environ["PATH"]}, deadline_s=0.5)
 
     assert ended == Exit(-signal.SIGKILL, stopped="timeout")
     assert log() == b"up\nheard\n"
 
 
 def test_cancelled_goes_before_a_deadline_that_comes_during_the_grace(run):
-    deaf = "import signal, time; signal.signal(2, signal.SIG_IGN); time.sleep(60)"
+    deaf = ["/bin/sh", "-c", "trap '' INT; sleep 60"]
     asked = threading.Event()
     threading.Timer(0.3, asked.set).start()
 
-    ended = run(deaf, deadline_s=0.4, cancelled=asked.is_set)
+    ended = run(
+        "", argv=deaf, env={"PATH": os.environ["PATH"]}, deadline_s=0.4, cancelled=asked.is_set
+    )
 
     assert ended == Exit(-signal.SIGKILL, stopped="cancelled")
 
@@ -187,3 +187,42 @@ def test_a_file_that_names_no_process_is_none(tmp_path, text):
 
     assert Known.read(tmp_path / "x.pid") is None
     assert Known.read(tmp_path / "none.pid") is None
+
+
+HARDENED = """
+import ctypes, os
+from faultline.agent.process import harden
+
+if os.getuid() == 0:  # root may read everything
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)
+
+def a_child_reads_our_environment():
+    if pid := os.fork():
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    try:
+        os._exit(0 if b"planted" in open(f"/proc/{os.getppid()}/environ", "rb").read() else 2)
+    except PermissionError:
+        os._exit(1)
+
+print(a_child_reads_our_environment())
+harden()
+print(a_child_reads_our_environment())
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc is Linux'")
+def test_a_hardened_runtime_does_not_show_its_environment_to_the_engine(tmp_path):
+    environment = {"STORE_SECRET": "planted", "PATH": os.environ["PATH"]}
+
+    done = subprocess.run(
+        [sys.executable, "-c", HARDENED],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout.split() == ["True", "False"]

@@ -24,7 +24,7 @@ from faultline.limits import agent_log_bytes_max
 
 _TICK_S = 0.05
 _LINE_BYTES_MAX = 1024 * 1024
-_DRAIN_READS = 64  # a pipe holds 64 KiB, at most 1 MiB
+_LAST_READS = 64  # after the exit, of 64 KiB each; a pipe holds 64 KiB, at most 1 MiB
 _TAIL_BYTES = 256 * 1024
 _PR_SET_DUMPABLE, _PR_SET_CHILD_SUBREAPER = 4, 36
 
@@ -87,7 +87,6 @@ def run(
                     stop.ask(watch(line))
             finally:
                 kill_group(child.pid, alone=alone)
-            _drain(child.stdout, kept)
             return Exit(child.wait(), stopped=stop.reason)
 
 
@@ -162,27 +161,23 @@ def _lines(
 ) -> Iterator[bytes]:
     """Yield the lines of output, as they come, until the process has exited."""
     os.set_blocking(pipe.fileno(), False)
-    pending = b""
+    pending, last_reads = b"", _LAST_READS
     with selectors.DefaultSelector() as selector:
         selector.register(pipe, selectors.EVENT_READ)
-        while not exited(pid):
-            data = _read(pipe) if selector.select(_TICK_S) else None
-            if data == b"":  # it closed its output, and goes on
-                time.sleep(_TICK_S)
+        while last_reads:
+            gone = exited(pid)  # asked before reading: all that it wrote is in the pipe by then
+            data = _read(pipe) if selector.select(0 if gone else _TICK_S) else None
             if data:
                 log.write(data)
                 *lines, pending = (pending + data).split(b"\n")
                 pending = pending[-_LINE_BYTES_MAX:]
                 yield from lines
-            stop.tick(cancelled())
-
-
-def _drain(pipe: IO[bytes], log: Log) -> None:
-    """Keep what the pipe still holds. Whoever goes on writing has escaped us, and is not read."""
-    for _ in range(_DRAIN_READS):
-        if not (data := _read(pipe)):
-            return
-        log.write(data)
+            elif data == b"" and not gone:  # it closed its output, and goes on
+                time.sleep(_TICK_S)
+            if gone:  # others may go on writing for ever; they are not waited for
+                last_reads = last_reads - 1 if data else 0
+            else:
+                stop.tick(cancelled())
 
 
 def _read(pipe: IO[bytes]) -> bytes | None:

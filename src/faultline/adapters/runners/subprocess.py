@@ -59,7 +59,11 @@ class SubprocessRunner:
         process = self._process(run)
         if process is None:
             return JobState.ABSENT
-        return JobState.LIVE if process.alive else JobState.ENDED
+        if process.alive:
+            return JobState.LIVE
+        if engine := Known.read(self._file(run.id, "engine")):  # noted by the runtime
+            engine.signal(signal.SIGKILL, group=True)  # a Pod takes all with it; so do we
+        return JobState.ENDED
 
     def live(self) -> Sequence[str]:
         files = sorted(self._root.glob("*.pid"))

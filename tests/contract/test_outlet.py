@@ -1,0 +1,159 @@
+"""What every outlet promises, whatever it is: `ports.Outlet`."""
+
+from __future__ import annotations
+
+import io
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from outlet_world import FILE, Hour, git, report, repository
+
+from faultline.adapters.outlets.console import ConsoleOutlet
+from faultline.adapters.outlets.dry_run import DryRunOutlet
+from faultline.adapters.outlets.git import GitOutlet
+from faultline.errors import Unavailable
+from faultline.model import Report
+from faultline.ports import Outlet
+
+
+class Place:
+    """An outlet with what stands behind it: how often it was told, what it says, how it goes."""
+
+    outlet: Outlet
+
+    def told(self) -> int:
+        raise NotImplementedError
+
+    def report(self) -> Report:
+        return report()
+
+    def merge(self) -> bool:
+        """Do as people who merge; False where nothing can be merged."""
+        return False
+
+
+class Console(Place):
+    def __init__(self, folder: Path) -> None:
+        self.stream = io.StringIO()
+        self.outlet = ConsoleOutlet(self.stream, clock=Hour())
+
+    def told(self) -> int:
+        return self.stream.getvalue().count("cause  ")
+
+
+class Dry(Place):
+    def __init__(self, folder: Path) -> None:
+        self.written: dict[str, bytes] = {}
+        self.outlet = DryRunOutlet("slack", self.written.__setitem__, clock=Hour())
+
+    def told(self) -> int:
+        return len(self.written)
+
+
+class Local(Place):
+    def __init__(self, folder: Path) -> None:
+        self.path = repository(folder / "shop")
+        self.outlet = GitOutlet(self.path, clock=Hour())
+
+    def told(self) -> int:
+        return len(git(self.path, "branch", "--list", "faultline/*").splitlines())
+
+    def report(self) -> Report:
+        return report(self.path)
+
+    def merge(self) -> bool:
+        git(self.path, "merge", "-q", "--no-ff", "faultline/fix-api-5c1e9b2a", "-m", "Merge")
+        return True
+
+
+class BareLocal(Local):
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "bare.git"
+        git(folder, "clone", "-q", "--bare", str(repository(folder / "shop")), str(self.path))
+        self.outlet = GitOutlet(self.path, clock=Hour())
+
+    def merge(self) -> bool:
+        git(self.path, "update-ref", "refs/heads/main", "refs/heads/faultline/fix-api-5c1e9b2a")
+        return True
+
+
+@pytest.fixture(params=[Console, Dry, Local, BareLocal])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    make: Callable[[Path], Place] = request.param
+    return make(tmp_path)
+
+
+def test_an_outlet_is_told_once(place: Place) -> None:
+    told = place.report()
+    first = place.outlet.deliver(told, None)
+
+    second = place.outlet.deliver(told, first)
+
+    assert place.told() == 1
+    assert first.outlet == place.outlet.name
+    assert (second.reference, second.made_at) == (first.reference, first.made_at)
+
+
+def test_a_receipt_that_was_lost_is_written_again_for_the_same_thing(place: Place) -> None:
+    told = place.report()
+    first = place.outlet.deliver(told, None)
+
+    again = place.outlet.deliver(told, None)
+
+    assert place.told() == 1
+    assert again.reference == first.reference
+    assert again.details == first.details
+
+
+def test_another_text_is_an_edit(place: Place) -> None:
+    told = place.report()
+    receipt = place.outlet.deliver(told, None)
+
+    edited = place.outlet.deliver(told.model_copy(update={"text": "more", "run": 2}), receipt)
+
+    assert place.told() == 1
+    assert edited.reference == receipt.reference
+
+
+def test_a_run_without_a_diagnosis_is_told_too(place: Place) -> None:
+    failed = report().model_copy(update={"diagnosis": None})
+
+    assert place.outlet.deliver(failed, None).outlet == place.outlet.name
+
+
+def test_merged_is_said_only_after_people_merged(place: Place) -> None:
+    receipt = place.outlet.deliver(place.report(), None)
+    before = place.outlet.merged(receipt)
+
+    if not place.merge():
+        assert before is None
+        return
+
+    after = place.outlet.merged(receipt)
+    assert before is None
+    assert after is not None
+    assert after.outlet == place.outlet.name
+    assert after.revision
+
+
+@pytest.mark.parametrize("kind", [Local, BareLocal])
+def test_an_outlet_that_is_gone_is_unavailable(kind: type[Local], tmp_path: Path) -> None:
+    place = kind(tmp_path)
+    told = place.report()
+    receipt = place.outlet.deliver(told, None)
+
+    shutil.rmtree(place.path)
+
+    with pytest.raises(Unavailable):
+        place.outlet.deliver(told, receipt)
+    with pytest.raises(Unavailable):
+        place.outlet.merged(receipt)
+
+
+def test_a_receipt_survives_its_record(place: Place) -> None:
+    receipt = place.outlet.deliver(place.report(), None)
+
+    assert type(receipt).model_validate_json(receipt.model_dump_json()) == receipt
+    assert FILE not in receipt.reference

@@ -11,7 +11,9 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from faultline import keys
 from faultline.adapters.runners.processes import Known
@@ -79,9 +81,9 @@ def broker():
 class Laptop:
     """A store, a runner, and incidents that are ready to be looked into."""
 
-    def __init__(self, folder, broker):
+    def __init__(self, folder, broker, store_url=""):
         self.folder, self.broker = folder, broker
-        self.store_url = f"file://{folder}/store"
+        self.store_url = store_url or f"file://{folder}/store"
         self.incidents = Incidents(open_store(self.store_url))
         self.runner = self.another_runner()
 
@@ -539,6 +541,37 @@ def test_the_folder_goes_after_success_and_stays_after_failure(laptop):
 
     assert not laptop.workspace(good).exists()
     assert (laptop.workspace(bad) / keys.AGENT_LOG).exists()
+
+
+def test_the_same_run_over_s3_keeps_the_stores_credentials_to_the_runtime(
+    tmp_path, broker, monkeypatch
+):
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    endpoint = "http://{}:{}".format(*server.get_host_and_port())
+    aws = {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "planted-aws-secret",
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL": endpoint,
+    }
+    for name, value in aws.items():
+        monkeypatch.setenv(name, value)
+    s3 = boto3.client("s3", region_name="us-east-1")
+    s3.create_bucket(Bucket="faultline")
+    laptop = Laptop(tmp_path, broker, "s3://faultline/here")
+    laptop.runner = laptop.another_runner(**aws)
+    run = laptop.run(command=["sh", "-c", f"env; {FAKE_AGENT}"])
+
+    result = laptop.finish(run)
+
+    assert (result.status, result.reason) == (RunStatus.SUCCESS, "")
+    log = laptop.left(run, keys.AGENT_LOG)
+    assert "INCIDENT_ID=" in log
+    assert "AWS_" not in log
+    key = "here/" + keys.incident(run.incident_id, keys.run_record(1, keys.INVESTIGATION))
+    assert s3.head_object(Bucket="faultline", Key=key)["ContentDisposition"] == "inline"
+    server.stop()
 
 
 COUNTED = ANSWER + "open({0!r}, 'a').write('x'); "

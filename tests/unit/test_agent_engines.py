@@ -67,6 +67,8 @@ def test_claude_may_read_the_workspace_and_ask_the_cluster_and_write_its_output(
     ]
     assert after(argv, "--tools") == "Read,Grep,Glob,Write,Bash"
     assert "Bash" not in " ".join(argv_of(a_run("claude-capsule")))
+    assert engines.tools(argv) == {"Read", "Grep", "Glob", "Write", "Bash"}
+    assert engines.tools(argv_of(a_run("codex"))) == frozenset()
 
 
 def test_without_a_model_the_engine_chooses():

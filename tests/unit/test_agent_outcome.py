@@ -209,5 +209,15 @@ def test_a_refused_key_is_hopeless_at_the_first_line_that_says_so():
     assert outcome.hopeless("claude", b'text that mentions "authentication_failed"') == ""
 
 
+def test_an_engine_with_more_tools_than_it_was_given_is_stopped_at_its_first_line():
+    given = frozenset({"Read", "Grep", "Glob"})
+    all_tools = (STREAMS / "claude-bash-echo-autoallowed.jsonl").read_bytes().splitlines()
+    three_tools = (STREAMS / "claude-read-tool-success.jsonl").read_bytes().splitlines()
+
+    assert outcome.hopeless("claude", all_tools[0], given) == "unexpected_tools"
+    assert not any(outcome.hopeless("claude", line, given) for line in three_tools)
+    assert outcome.hopeless("claude", b'{"subtype":"init","tools":7}', given) == "unexpected_tools"
+
+
 def test_plain_text_says_nothing_of_itself():
     assert outcome.read("", [b'{"type":"result","is_error":true}']) is None

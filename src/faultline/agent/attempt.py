@@ -110,7 +110,7 @@ class Attempt:
             deadline_s=self._run.deadline_s,
             grace_s=float(self._environment.get("AGENT_RUNTIME_GRACE") or run_grace_seconds),
             cancelled=cancellation.asked,
-            watch=lambda line: outcome.hopeless(engine.stream, line),
+            watch=lambda line: outcome.hopeless(engine.stream, line, engines.tools(argv)),
             started=lambda pid: self._started(pid, argv),
             alone=True,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,6 +72,12 @@ def command(chosen: Engine, run: Run, environment: Mapping[str, str]) -> list[st
             f"say so with {CONTAINED}=1"
         )
     return argv
+
+
+def tools(argv: Sequence[str]) -> frozenset[str]:
+    """Return the tools that a command gives its engine by `--tools`; none if it does not say."""
+    given = [argv[n + 1] for n, part in enumerate(argv[:-1]) if part == "--tools"]
+    return frozenset(given[-1].split(",")) if given else frozenset()
 
 
 def clean_environment(

@@ -116,12 +116,24 @@ def read(stream: str, lines: Iterable[bytes]) -> Said | None:
     return reader(_objects(lines)) if reader else None
 
 
-def hopeless(stream: str, line: bytes) -> str:
-    """Name the reason if this line says that waiting is in vain: a key that was refused."""
-    if stream != "claude" or b"authentication_failed" not in line:
+def hopeless(stream: str, line: bytes, tools: frozenset[str] = frozenset()) -> str:
+    """Name the reason if this line says that going on is in vain, or unsafe; else "".
+
+    That is a key that was refused, and an engine that has more tools than the `tools` it was given.
+    """
+    telling = (b"authentication_failed", b'"init"')
+    if stream != "claude" or not any(word in line for word in telling):
         return ""
-    said = [o for o in _objects([line]) if o.get("subtype") == "api_retry"]
-    return "auth" if said and said[0].get("error") == "authentication_failed" else ""
+    for item in _objects([line]):
+        if item.get("subtype") == "api_retry" and item.get("error") == "authentication_failed":
+            return "auth"
+        if (
+            item.get("subtype") == "init"
+            and tools
+            and not tools.issuperset(_texts(item.get("tools")))
+        ):
+            return "unexpected_tools"
+    return ""
 
 
 def _objects(lines: Iterable[bytes]) -> Iterator[dict[str, Any]]:
@@ -240,6 +252,11 @@ def _retry_reason(item: dict[str, Any]) -> str:
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> list[str]:
+    """Return a list of words; of anything else one word that nobody knows."""
+    return [str(part) for part in value] if isinstance(value, list) else ["?"]
 
 
 def _mapping(value: object) -> dict[str, Any]:

@@ -519,3 +519,34 @@ def test_secrets_are_taken_out_of_the_texts_and_identity_stays() -> None:
     assert event.subject == correlation_key(fault)
     assert event.id == f"{fault.occurrence}/cleared"
     assert Fault.model_validate(event.data).occurrence == fault.occurrence
+
+
+# the examples
+
+
+EXAMPLES = Path(__file__).parent.parent.parent / "examples" / "alerts"
+
+
+@pytest.mark.parametrize(
+    ("name", "keys"),
+    [
+        ("crash-looping", {"resource/prod-a/shop/checkout"}),
+        ("crash-looping-resolved", {"resource/prod-a/shop/checkout"}),
+        ("four-alerts-one-workload", {"resource/prod-a/shop/checkout"}),
+        ("image-pull", {"resource/prod-a/shop/cart"}),
+        ("rollout-stuck", {"resource/prod-a/shop/checkout"}),
+        ("node-not-ready", {"resource/prod-a/-/node-1"}),
+    ],
+)
+def test_each_example_is_about_what_its_name_says(name: str, keys: set[str]) -> None:
+    found = faults_in((EXAMPLES / f"{name}.json").read_bytes())
+
+    assert {correlation_key(fault) for fault in found} == keys
+
+
+def test_the_resolved_example_ends_the_firing_one() -> None:
+    (began,) = faults_in((EXAMPLES / "crash-looping.json").read_bytes())
+    (ended,) = faults_in((EXAMPLES / "crash-looping-resolved.json").read_bytes())
+
+    assert began.occurrence == ended.occurrence
+    assert ended.ends_at is not None

@@ -197,7 +197,7 @@ class Repository:
             key, _, value = line.partition(" ")
             said.setdefault(key, []).append(value)
         author = re.match(r"(.*?) ?<(.*?)>", said.get("author", [""])[0])
-        time = re.search(r"> (\d{1,12}) ", said.get("committer", [""])[0])
+        time = re.search(r"> (\d{1,10}) ", said.get("committer", [""])[0])
         return Commit(
             id,
             said.get("tree", [""])[0],

@@ -7,23 +7,21 @@ Without a patch there is an issue document. Plumbing is `adapters/repository.py`
 
 from __future__ import annotations
 
-import bisect
 import datetime as dt
 import os
 import re
 import tempfile
 import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 from faultline import keys
+from faultline.adapters.merges import TRAILER, Merges, trailers
 from faultline.adapters.repository import Commit, Repository
 from faultline.errors import Rejected, Unavailable
 from faultline.limits import title_chars_max
 from faultline.model import FileChange, Merged, Receipt, Report
 
-TRAILER = "Faultline-Incident"
-_commits_read_max = 1_000
 _NOTHING = "0" * 40
 
 
@@ -65,20 +63,11 @@ class GitOutlet:
     def merged(self, receipt: Receipt) -> Merged | None:
         """Look for the commit, its content or its trailer in the default branch."""
         commit, base = receipt.details.get("commit", ""), receipt.details.get("base", "")
-        default = self._repository.default(self._ref)
-        tip = self._repository.tip(default)
-        if not (commit and base and tip and self._repository.tip(commit)):
+        if not (commit and base):
             return None
-        if self._repository.contains(tip, commit):
-            return self._merged_as_it_is(default, tip, commit, base)
-        before = self._blobs(base)
-        wanted = {
-            path: blob for path, blob in self._blobs(commit).items() if before.get(path) != blob
-        }
-        for later in self._first_parents(base, tip, *wanted):
-            if self._carries(later, receipt.details.get("incident", ""), wanted):
-                return self._merge(later)
-        return None
+        default = self._repository.default(self._ref)
+        merges = Merges(self._repository, default, outlet=self.name, clock=self._clock)
+        return merges.find(commit, base=base, incident=receipt.details.get("incident", ""))
 
     # the branch
 
@@ -183,54 +172,6 @@ class GitOutlet:
         mine = (commit.author, commit.email) == (self._author, self._email)
         return mine and incident in trailers(commit.message)
 
-    # merged
-
-    def _merged_as_it_is(self, default: str, tip: str, commit: str, base: str) -> Merged:
-        chain = self._first_parents(base, tip)
-        containing = bisect.bisect_left(
-            chain, True, key=lambda later: self._repository.contains(later, commit)
-        )
-        first = chain[containing] if containing < len(chain) else commit
-        if first != commit:
-            return self._merge(first)
-        # Forwarded: there is no commit that tells when; the log of the branch may.
-        at = self._logged(default, commit) or self._clock()
-        return Merged(outlet=self.name, at=at, revision=commit)
-
-    def _logged(self, ref: str, commit: str) -> dt.datetime | None:
-        """Return when a branch came to contain a commit, from its log; None if it has none."""
-        log = self._repository.directory / "logs" / ref
-        if log.is_symlink() or not log.is_file():
-            return None
-        when = None
-        for line in reversed(log.read_text("utf-8", "replace").splitlines()):
-            entry = re.match(r"[0-9a-f]+ ([0-9a-f]{40,64}) .*> (\d{1,12}) [+-]\d{4}", line)
-            if not entry or not self._repository.contains(entry[1], commit):
-                break
-            when = dt.datetime.fromtimestamp(int(entry[2]), dt.UTC)
-        return when
-
-    def _first_parents(self, base: str, tip: str, *paths: str) -> list[str]:
-        """Return what the default branch itself got since `base`, oldest first."""
-        limit = f"--max-count={_commits_read_max}"
-        command = ("--literal-pathspecs", "rev-list", "--first-parent", limit, f"{base}..{tip}")
-        return self._repository.word(*command, "--", *paths).split()[::-1]
-
-    def _carries(self, later: str, incident: str, wanted: Mapping[str, str]) -> bool:
-        """Say whether a commit of the default branch brings the proposal: squashed or picked."""
-        if incident and incident in trailers(self._repository.commit(later).message):
-            return True
-        there = self._blobs(later, *wanted)
-        return bool(wanted) and all(there.get(path) == blob for path, blob in wanted.items())
-
-    def _blobs(self, commit: str, *paths: str) -> Mapping[str, str]:
-        return {entry.path: entry.blob for entry in self._repository.tree(commit, *paths)}
-
-    def _merge(self, commit: str) -> Merged:
-        found = self._repository.commit(commit)
-        at = dt.datetime.fromtimestamp(found.time, dt.UTC)
-        return Merged(outlet=self.name, at=at, revision=commit, by=found.author)
-
     # documents
 
     def _issue(self, report: Report, receipt: Receipt | None) -> Receipt:
@@ -277,12 +218,6 @@ def message(report: Report) -> bytes:
     trailer = f"{TRAILER}: {report.incident.id}\nFaultline-Run: {report.incident.id}-{report.run}"
     parts = [subject[:title_chars_max], cause, trailer]
     return ("\n\n".join(part for part in parts if part) + "\n").encode()
-
-
-def trailers(message: str) -> list[str]:
-    """Return the incidents that a message's last paragraph names."""
-    last = message.rstrip().rsplit("\n\n", 1)[-1]
-    return re.findall(rf"^{TRAILER}: (\S+)$", last, re.MULTILINE)
 
 
 def _line(text: str, most: int = title_chars_max) -> str:

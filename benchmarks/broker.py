@@ -119,10 +119,11 @@ def main() -> None:
     where = sys.argv[1] if len(sys.argv) > 1 else "."
     with tempfile.TemporaryDirectory(dir=where) as name:
         folder = Path(name)
-        single = {
+        alone = ours(folder, "one")
+        single: dict[str, Callable[[int], None]] = {
             "bare fdatasync": fdatasync(folder),
             "SQLite, a commit for each": naive(folder),
-            "broker, one caller": lambda number, b=ours(folder, "one"): b.accept(event(number)),
+            "broker, one caller": lambda number: alone.accept(event(number)),
         }
         times: dict[str, list[float]] = {label: [] for label in single}
         rates: dict[str, list[float]] = {"callers": [], "batches": []}

@@ -236,3 +236,15 @@ def test_after_kill_9_nothing_that_was_acknowledged_is_lost(tmp_path: Path) -> N
     journal = Journal(path)
     kept = {int(journal.body(row.seq)) for row in journal.owed() if row.trigger == "kept"}
     assert set(acknowledged) - kept == set()
+
+
+def test_every_commit_is_synced_after_the_log_was_stretched(tmp_path: Path) -> None:
+    connection = Journal(tmp_path / "journal.db")._connection
+    assert connection is not None
+
+    settings = {
+        name: connection.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "locking_mode")
+    }
+
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "locking_mode": "exclusive"}

@@ -78,8 +78,6 @@ def _retriable(code: int) -> bool:
 
 def _delivered(answer: Answer, mode: Mode) -> Verdict:
     code = answer.status
-    if code == 202:  # accepted; whatever it carries is no reply
-        return Verdict(Kind.DONE, code=code)
     if not answer.body and not _is_event(answer.headers):
         return Verdict(Kind.DONE, code=code)
     try:
@@ -89,7 +87,7 @@ def _delivered(answer: Answer, mode: Mode) -> Verdict:
         if mode == "mt":  # its filter turns such an answer into a bad gateway
             return Verdict(Kind.RETRY, reason, 502, answer.body)
         return Verdict(Kind.GIVE_UP, reason, code, answer.body)
-    return Verdict(Kind.DONE, code=code, reply=reply if code == 200 else None)
+    return Verdict(Kind.DONE, code=code, reply=reply if code == 200 else None)  # never of a 202
 
 
 def _is_event(headers: Mapping[str, str]) -> bool:

@@ -24,8 +24,12 @@ class Case:
         return world
 
     def expected(self, world: World) -> dict[str, Any]:
+        """What to propose; a field of another object is written as `<kind> <path>`."""
         start = "spec.template.spec."
-        return {start + field: value for field, value in self.changes(world).items()}
+        return {
+            field if " " in field else f"Deployment {start}{field}": value
+            for field, value in self.changes(world).items()
+        }
 
 
 GUILTY: dict[str, Case] = {}
@@ -287,6 +291,11 @@ def registry_that_is_silent(w: World) -> None:
 @case("image_pull.denied", proved=False)
 def registry_that_denies(w: World) -> None:
     _pull(w, "1.4.3", "failed to authorize: unexpected status from GET request: 401 Unauthorized")
+
+
+@case("image_pull.denied")
+def registry_that_was_asked_anonymously(w: World) -> None:
+    _pull(w, "1.4.3", "failed to authorize: failed to fetch anonymous token: 401 Unauthorized")
 
 
 @case("image_pull.credentials", lambda w: {"imagePullSecrets[name=regcerd].name": "regcred"})

@@ -197,9 +197,12 @@ class World:
             "apiVersion": "v1",
             "kind": "Pod",
             "metadata": self._meta(self.pod_name, labels=labels, ownerReferences=[owner]),
-            "spec": copy.deepcopy(self.spec),
+            "spec": self._pod_spec(),
             "status": {**self.pod_status, "containerStatuses": [self.status]},
         }
+
+    def _pod_spec(self) -> dict[str, Any]:
+        return copy.deepcopy(self.spec)
 
     def capsule(self) -> Capsule:
         chance = random.Random(self.shuffle)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 
+import diagnosis_more_cases  # noqa: F401 - fills GUILTY
 import pytest
 from diagnosis_cases import GUILTY, Case
 from diagnosis_world import World
@@ -20,7 +21,7 @@ PROVED = pytest.mark.parametrize(
 
 
 def proposed(verdict: Verdict) -> dict[str, object]:
-    return {c.field: c.after for f in verdict.findings[:1] for c in f.changes}
+    return {f"{c.target.kind} {c.field}": c.after for f in verdict.findings[:1] for c in f.changes}
 
 
 def without_places(verdict: Verdict) -> list[object]:
@@ -45,11 +46,12 @@ def test_changes_name_the_object_in_git_and_what_stands_there_now(case: Case) ->
     verdict = diagnose(world.capsule())
 
     facts = Facts(world.capsule())
-    deployment = facts.object("Deployment", world.name)
     for change in verdict.findings[0].changes:
-        assert (change.target.kind, change.target.name) == ("Deployment", world.name)
+        target = facts.object(change.target.kind, change.target.name)
+        assert target is not None
+        assert change.target.kind in ("Deployment", "Service", "PersistentVolumeClaim")
         assert change.target.namespace == world.namespace
-        assert change.before == deployment.get(change.field)
+        assert change.before == target.get(change.field)
         assert change.before != change.after
         assert change.reason
 
@@ -128,7 +130,8 @@ def _break_another_workload(world: World) -> None:
 @PROVED
 def test_without_what_the_cluster_said_nothing_is_proved(case: Case) -> None:
     world = case.world()
-    world.events, world.logs, world.series = [], "", []
+    world.events, world.logs, world.series, world.extra = [], "", [], []
+    world.pod_status = {"phase": "Running"}
     world.status |= {"ready": True, "restartCount": 0, "state": {"running": {}}, "lastState": {}}
 
     assert not diagnose(world.capsule()).findings

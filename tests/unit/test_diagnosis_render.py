@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 
+import diagnosis_more_cases  # noqa: F401 - fills GUILTY
 import pytest
 from diagnosis_cases import GUILTY
 from diagnosis_world import World

@@ -9,10 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from faultline import evidence
 from faultline.capsule import Capsule
-from faultline.diagnosis import configuration, crash_loop, image_pull, memory, probes
+from faultline.diagnosis import (
+    admission,
+    autoscaling,
+    conditions,
+    configuration,
+    crash_loop,
+    eviction,
+    image_pull,
+    memory,
+    names,
+    probes,
+    quota,
+    root_user,
+    scheduling,
+    selectors,
+    volumes,
+)
 from faultline.diagnosis.facts import Facts
-from faultline.model import Certainty, Confidence, Diagnosis, Evidence, Finding, Verdict
+from faultline.model import Certainty, Confidence, Diagnosis, Finding, Verdict
 
 Analyzer = Callable[[Facts], Iterable[Finding]]
 
@@ -22,6 +39,16 @@ ANALYZERS: tuple[Analyzer, ...] = (
     memory.analyze,
     image_pull.analyze,
     probes.analyze,
+    scheduling.analyze,
+    volumes.analyze,
+    selectors.analyze,
+    quota.analyze,
+    admission.analyze,
+    root_user.analyze,
+    names.analyze,
+    eviction.analyze,
+    autoscaling.analyze,
+    conditions.analyze,
 )
 
 
@@ -31,11 +58,12 @@ def diagnose(capsule: Capsule) -> Verdict:
     There is a cause only if exactly one is proved and no likely finding speaks for another.
     """
     facts = Facts(capsule)
-    own = list(_findings(facts, capsule))
-    other = [_elsewhere(f) for f in _findings(facts.elsewhere, capsule)]
-    own.sort(key=_order)
-    other.sort(key=_order)
-    return Verdict(findings=tuple(own + other), diagnosis=_cause(own))
+    own = sorted(_findings(facts, capsule), key=_order)
+    said = {f.statement for f in own}
+    elsewhere = _findings(facts.elsewhere, capsule) if facts.elsewhere.workloads else ()
+    other = sorted((_elsewhere(f) for f in elsewhere if f.statement not in said), key=_order)
+    cause = _cause(own, alone=len(facts.workloads) == 1)
+    return Verdict(findings=tuple(own + other), diagnosis=cause)
 
 
 def _order(finding: Finding) -> tuple[int, str, str]:
@@ -46,12 +74,8 @@ def _findings(facts: Facts, capsule: Capsule) -> Iterator[Finding]:
     """Return the findings whose every citation stands in the capsule."""
     for analyze in ANALYZERS:
         for finding in _said(analyze, facts):
-            if finding.evidence and all(_stands(capsule, e) for e in finding.evidence):
+            if finding.evidence and all(evidence.check(capsule, e) for e in finding.evidence):
                 yield finding
-
-
-def _stands(capsule: Capsule, cited: Evidence) -> bool:
-    return capsule.read(cited.file)[cited.start : cited.end] == cited.quote.encode()
 
 
 def _said(analyze: Analyzer, facts: Facts) -> Iterator[Finding]:
@@ -68,13 +92,14 @@ def _elsewhere(finding: Finding) -> Finding:
     return finding.model_copy(update={"certainty": Certainty.HINT, "title": title, "changes": ()})
 
 
-def _cause(findings: list[Finding]) -> Diagnosis | None:
+def _cause(findings: list[Finding], *, alone: bool) -> Diagnosis | None:
+    """Return the one proved cause. It explains its own consequences, not another workload's."""
     proved = [f for f in findings if f.certainty is Certainty.PROVED]
     if len(proved) != 1:
         return None
-    cause, ruled_out = proved[0], set(proved[0].rules_out)
+    cause, explained = proved[0], set(proved[0].rules_out if alone else ())
     rivals = [f for f in findings if f.certainty is Certainty.LIKELY]
-    if any(not {f.analyzer, f.analyzer.split(".")[0]} & ruled_out for f in rivals):
+    if any(not {f.analyzer, f.analyzer.split(".")[0]} & explained for f in rivals):
         return None
     return Diagnosis(
         title=cause.title,

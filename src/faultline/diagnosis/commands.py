@@ -55,15 +55,12 @@ def _command_finding(part: Part, name: str, said: Evidence | None) -> Finding:
     changed = [(f, w) for f in fields or _FIELDS if (w := part.was(f))]
     image = part.was("image")
     blamed = changed or ([("image", image)] if image else [])
-    before = "".join(
-        f" Revision {w.revision} had {f} {one_line(w.value or 'of the image')}."
-        for f, w in blamed[:1]
-    )
+    before = "".join(f" Revision {w.revision} had {f} {_spoken(w.value)}." for f, w in blamed[:1])
     return finding(
         "crash_loop.command-missing",
         proved_if(fields or image),
         f"{part.name} cannot start: {name} cannot be executed",
-        f"{part} cannot start: the container runtime cannot execute {one_line(name)}.{before}",
+        f"{part} cannot start: {one_line(name)} cannot be executed in its image.{before}",
         [said, *(part.cite(f) for f in fields), *(w.evidence for _, w in blamed)],
         rules_out=("probes",),
         actions=[
@@ -73,6 +70,10 @@ def _command_finding(part: Part, name: str, said: Evidence | None) -> Finding:
         ],
         changes=[c for f, w in blamed for c in _back(part, f, w)],
     )
+
+
+def _spoken(value: Any) -> str:
+    return one_line(" ".join(map(text, value)) if isinstance(value, list) else value or "its own")
 
 
 def _back(part: Part, field: str, was: Was) -> Iterator[Change]:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from faultline.diagnosis.documents import child, text
+from faultline.diagnosis.documents import text
 from faultline.diagnosis.facts import Facts, Workload
 from faultline.diagnosis.quantities import nearest
-from faultline.diagnosis.references import keys_of, references
+from faultline.diagnosis.references import beside, references, there
 from faultline.diagnosis.wording import PROVED, becomes_ready, finding, one_line, restore
-from faultline.diagnosis.workloads import Around
 from faultline.model import Evidence, Finding
 
 _MISSING = re.compile(
@@ -55,15 +54,15 @@ def _finding(
     if not places:
         return
     name = name or places[0].name
-    there = _there(workload.facts, kind, name, key)
-    if (key or name) in there:
+    known = there(workload.facts, kind, name, key)
+    if (key or name) in known:
         return  # it has been made since; the kubelet's message is old
     paths = list(dict.fromkeys(r.key_path if key else r.name_path for r in places))
-    back = _back(workload, paths, there) or _back(workload, [r.name_path for r in places], set())
-    near = nearest(key or name, there)
+    back = _back(workload, paths, known) or _back(workload, [r.name_path for r in places], set())
+    near = nearest(key or name, known)
     changes = back or [(p, near, "the name that exists", None) for p in paths if near]
     what = f"{'key ' + one_line(key) + ' in ' if key else ''}{kind} {one_line(name)}"
-    tail = f" It was {one_line(back[0][1])} before: {back[0][2]}." if back else ""
+    tail = f" It was {one_line(back[0][1])}, {back[0][2]}." if back else ""
     tail += f" There is {one_line(near)}, one or two letters away." if near else ""
     step = f"Refer to {one_line(changes[0][1])}." if changes else f"Create {what}."
     yield finding(
@@ -75,7 +74,7 @@ def _finding(
             cited,
             *map(workload.cite, paths),
             *(c[3] for c in changes),
-            _beside(workload, kind, name, key, near),
+            beside(workload, kind, name, key, near),
         ],
         rules_out=("probes", "crash_loop.exit"),
         actions=[restore(step, becomes_ready(workload))],
@@ -83,25 +82,13 @@ def _finding(
     )
 
 
-def _there(facts: Around, kind: str, name: str, key: str) -> set[str]:
-    """The names or keys that do exist, as far as the capsule knows them."""
-    return keys_of(facts.object(kind, name)) if key else facts.names(kind)
-
-
 def _back(
-    workload: Workload, paths: list[str], there: set[str]
+    workload: Workload, paths: list[str], known: set[str]
 ) -> list[tuple[str, str, str, Evidence | None]]:
     """What the revision before referred to, where that is not known to be gone too."""
     was = [(p, w) for p in dict.fromkeys(paths) if (w := workload.was(p)) and text(w.value)]
     return [
-        (p, text(w.value), f"as in revision {w.revision}", w.evidence)
+        (p, text(w.value), f"as revision {w.revision} has it", w.evidence)
         for p, w in was
-        if not there or w.value in there
+        if not known or w.value in known
     ]
-
-
-def _beside(workload: Workload, kind: str, name: str, key: str, near: str) -> Evidence | None:
-    found = workload.facts.object(kind, name if key else near)
-    if not found or not near:
-        return None
-    return found.cite(child("data", near)) if key else found.cite("metadata.name")

@@ -1,6 +1,6 @@
 """Containers that end again and again: the most exact reason for each, or what is known of its end.
 
-A ConfigMap or Secret that is not there is `configuration.py`, memory is `memory.py`.
+What is missing from its configuration is `configuration.py`, memory is `memory.py`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from faultline.diagnosis.architecture import wrong_format
 from faultline.diagnosis.commands import no_command
 from faultline.diagnosis.facts import Facts, Part
+from faultline.diagnosis.names import UNKNOWN
 from faultline.diagnosis.variables import no_variable
 from faultline.diagnosis.wording import HINT, LIKELY, finding
 from faultline.model import Finding
@@ -37,7 +38,7 @@ def _killed(part: Part) -> bool:
 
 def _exits(part: Part) -> Iterator[Finding]:
     looping = any(w.reason == "CrashLoopBackOff" for w in part.waiting)
-    if not part.ended or not (looping or part.fresh):
+    if not part.ended or not (looping or part.fresh) or part.logs(UNKNOWN):
         return
     end, logged = part.ended[0], part.logs(_ERROR)
     changed = sorted(part.workload.differences)

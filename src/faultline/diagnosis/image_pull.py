@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 
 from faultline.diagnosis.documents import text
 from faultline.diagnosis.facts import Facts, Part, Was
-from faultline.diagnosis.pull_secrets import missing_secret
+from faultline.diagnosis.pull_secrets import WITHOUT_CREDENTIALS, anonymous, missing_secret
 from faultline.diagnosis.quantities import distance
 from faultline.diagnosis.registry_answers import ANSWERS
 from faultline.diagnosis.wording import LIKELY, PROVED, becomes_ready, finding, one_line, restore
@@ -33,7 +33,7 @@ def analyze(facts: Facts) -> Iterable[Finding]:
         if any(w.reason in _REASONS for w in part.waiting):
             for message, cited in _messages(part):
                 if said := next((s for s in ANSWERS if s[1].search(message)), None):
-                    yield _finding(part, said[0], said[2], cited)
+                    yield _finding(part, said[0], said[2], (message, cited))
                     break
 
 
@@ -47,14 +47,17 @@ def _messages(part: Part) -> Iterator[tuple[str, Evidence | None]]:
             yield waiting.message, waiting.cite("message")
 
 
-def _finding(part: Part, name: str, words: str, cited: Evidence | None) -> Finding:
+def _finding(part: Part, name: str, words: str, said: tuple[str, Evidence | None]) -> Finding:
     # proved because: the registry or the kubelet says it of exactly the image that the object
     # names. A denial, an unknown host and silence can have other causes; they need more.
-    image, was = text(part.get("image")), part.was("image")
+    image, was, (message, cited) = text(part.get("image")), part.was("image"), said
     if name == "denied" and (missing := missing_secret(part, image, cited)):
         return missing
+    if name == "denied" and anonymous(part, message):
+        words = WITHOUT_CREDENTIALS
     typo = was if was and _is_typo(text(was.value), image, name) else None
-    certainty = PROVED if name in _PROVED or typo else LIKELY
+    bare = words == WITHOUT_CREDENTIALS
+    certainty = PROVED if name in _PROVED or typo or bare else LIKELY
     back = was if name in _PROVED - {"rate-limited"} or typo else None
     before = f" Revision {was.revision} ran {one_line(was.value)}." if was else ""
     policy = part.cite("imagePullPolicy") if name == "never-pulled" else None

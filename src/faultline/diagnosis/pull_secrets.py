@@ -10,7 +10,20 @@ from faultline.diagnosis.quantities import nearest
 from faultline.diagnosis.wording import PROVED, becomes_ready, finding, one_line, restore
 from faultline.model import Evidence, Finding
 
+WITHOUT_CREDENTIALS = (
+    "the registry answers 401 because it was asked without credentials: the pod has no "
+    "imagePullSecrets"
+)
+_ANONYMOUS = re.compile(r"anonymous token.{0,400}401 Unauthorized|no basic auth credentials")
 _SECRET = re.compile(r"image pull secrets \(([^)\s]+)\)")
+
+
+def anonymous(part: Part, message: str) -> bool:
+    """Say whether the registry was asked without credentials and wants some."""
+    # proved because: the runtime says that it asked anonymously and was denied, and the pods, into
+    # which the API server copies those of the account, have no imagePullSecrets.
+    without = not any(p.get("spec.imagePullSecrets") for p in part.workload.pods)
+    return without and bool(_ANONYMOUS.search(message))
 
 
 def missing_secret(part: Part, image: str, cited: Evidence | None) -> Finding | None:

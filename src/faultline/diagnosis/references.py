@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from faultline.diagnosis.documents import item, items, mapping, text
+from faultline.diagnosis.documents import child, item, items, mapping, text
 from faultline.diagnosis.facts import Object, Workload
+from faultline.diagnosis.workloads import Around
+from faultline.model import Evidence
 
 _ENV = (("configMapKeyRef", "ConfigMap"), ("secretKeyRef", "Secret"))
 _ENV_FROM = (("configMapRef", "ConfigMap"), ("secretRef", "Secret"))
@@ -65,3 +67,16 @@ def keys_of(found: Object | None) -> set[str]:
         keys |= set(value) if isinstance(value, dict) else set()
         keys |= {text(k) for k in value if text(k)} if isinstance(value, list) else set()
     return keys
+
+
+def there(facts: Around, kind: str, name: str, key: str) -> set[str]:
+    """The names or keys that do exist, as far as the capsule knows them."""
+    return keys_of(facts.object(kind, name)) if key else facts.names(kind)
+
+
+def beside(workload: Workload, kind: str, name: str, key: str, near: str) -> Evidence | None:
+    """Cite the name or key that is near the missing one."""
+    found = workload.facts.object(kind, name if key else near)
+    if not found or not near:
+        return None
+    return found.cite(child("data", near)) if key else found.cite("metadata.name")

@@ -1,0 +1,96 @@
+"""Services that reach no pod: selectors that miss by a letter, target ports that no pod has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from faultline.diagnosis.documents import child, items, mapping, text
+from faultline.diagnosis.facts import Facts, Object, Workload
+from faultline.diagnosis.quantities import distance, nearest
+from faultline.diagnosis.wording import PROVED, finding, one_line, restore
+from faultline.model import Change, Evidence, Finding
+
+
+def analyze(facts: Facts) -> Iterable[Finding]:
+    """Say which service should reach a workload and does not, and which label or port it is."""
+    for service in facts.of("Service"):
+        selector = mapping(service.get("spec.selector"))
+        if selector and service.get("spec.type") != "ExternalName":
+            for workload in facts.workloads:
+                if workload.object.namespace == service.namespace:
+                    yield from _misses(service, selector, workload)
+                    yield from _ports(service, selector, workload)
+
+
+def _selects(selector: dict[str, Any], labels: dict[str, Any]) -> bool:
+    return all(labels.get(key) == value for key, value in selector.items())
+
+
+def _misses(service: Object, selector: dict[str, Any], workload: Workload) -> Iterator[Finding]:
+    # proved because: no pod has these labels, this workload's pods have all but one of them, and
+    # that one differs by an edit or two, or the rollout changed it.
+    pods, labels = workload.facts.of("Pod"), mapping(workload.get("metadata.labels"))
+    if not workload.pods or any(
+        _selects(selector, mapping(p.get("metadata.labels"))) for p in pods
+    ):
+        return
+    wrong = [key for key, value in selector.items() if labels.get(key) != value]
+    if len(wrong) != 1 or not text(labels.get(wrong[0])):
+        return
+    key, asked, has = wrong[0], text(selector[wrong[0]]), text(labels[wrong[0]])
+    was = workload.was(child("metadata.labels", key))
+    renamed = was is not None and was.value == asked
+    if not renamed and distance(asked, has) > 2:
+        return
+    field = child("spec.selector", key)
+    yield finding(
+        "selectors.no-pods",
+        PROVED,
+        f"Service {service.name} selects no pod: {one_line(key)}={one_line(asked)}",
+        f"{service} selects {one_line(key)}={one_line(asked)}; the pods of {workload} have "
+        f"{one_line(has)}, and no pod has what it selects.",
+        [
+            service.cite(field),
+            workload.cite(child("metadata.labels", key)),
+            was.evidence if was else None,
+        ],
+        rules_out=("probes",),
+        actions=[restore(f"Select {has}.", f"{service} has ready endpoints.")],
+        changes=[_change(service, field, asked, has)],
+    )
+
+
+def _ports(service: Object, selector: dict[str, Any], workload: Workload) -> Iterator[Finding]:
+    # proved because: the service asks for a port by name, and no container of the pods it selects
+    # has a port of that name.
+    if not _selects(selector, mapping(workload.get("metadata.labels"))):
+        return
+    names = {text(p.get("name")) for c in workload.parts for p in items(c.get("ports"))} - {""}
+    for index, port in enumerate(items(service.get("spec.ports"))):
+        target = port.get("targetPort")
+        if not isinstance(target, str) or target.isdigit() or target in names:
+            continue
+        field = f"spec.ports[{index}].targetPort"
+        better = nearest(target, names)
+        declared: Evidence | None = next(
+            (c.cite("ports") for c in workload.parts if c.get("ports")), None
+        )
+        yield finding(
+            "selectors.no-port",
+            PROVED,
+            f"Service {service.name} asks for the port {one_line(target)}, which no pod has",
+            f"{service} sends to the port named {one_line(target)}; the containers of "
+            f"{workload} name {', '.join(sorted(names)) or 'no port'}.",
+            [service.cite(field), declared],
+            actions=[
+                restore(f"Send to {better or 'a port that exists'}.", f"{service} has endpoints.")
+            ],
+            changes=[_change(service, field, target, better)] if better else (),
+        )
+
+
+def _change(service: Object, field: str, before: str, after: str) -> Change:
+    return Change(
+        target=service.target, field=field, before=before, after=after, reason="what the pods have"
+    )

@@ -23,9 +23,9 @@ _REPLICASET = re.compile(rf"(.+)-{_SUFFIX}{{5,10}}")
 _JOB_OF_CRONJOB = re.compile(r"(.+)-\d{8,10}")
 
 _OWNER_BY_NAME = {
-    "Pod": (_POD_OF_CRONJOB, _POD_OF_REPLICASET, _POD_OF_SET),
-    "ReplicaSet": (_REPLICASET,),
-    "Job": (_JOB_OF_CRONJOB,),
+    "pod": (_POD_OF_CRONJOB, _POD_OF_REPLICASET, _POD_OF_SET),
+    "replicaset": (_REPLICASET,),
+    "job": (_JOB_OF_CRONJOB,),
 }
 _KIND_OF_LABEL = {"job_name": "Job", "replicaset": "ReplicaSet"}
 
@@ -45,7 +45,7 @@ def owner_of(resource: Resource, labels: dict[str, str] | None = None) -> str:
 
 
 def _without_ending(kind: str, name: str) -> str:
-    for pattern in _OWNER_BY_NAME.get(kind, ()):
+    for pattern in _OWNER_BY_NAME.get(kind.lower(), ()):
         if match := pattern.fullmatch(name):
             return match[1]
     return name

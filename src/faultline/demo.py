@@ -28,6 +28,7 @@ from faultline.cli.style import paint, paint_diff
 from faultline.dev import Line
 from faultline.errors import Rejected, Unavailable
 from faultline.event import format_time
+from faultline.logs import configure
 from faultline.model import Status
 from faultline.replay import replay
 from faultline.settings import Settings
@@ -56,6 +57,7 @@ def run(scenario: str, folder: Path, say: Say) -> int:
     folder.mkdir(parents=True)
     repository = _repository(EXAMPLES / scenario / "manifests", folder / "repository")
     console = io.StringIO()
+    configure("error")
     with _stream(EXAMPLES / scenario) as stream:
         settings = _settings(scenario, folder, repository, stream)
         line = Line(settings, console=console)

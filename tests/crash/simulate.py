@@ -67,6 +67,7 @@ ROUTES = {
     PING: "sweep",
 }
 WORKERS = 3
+DELIVERIES_MAX = 3_000  # within a round; then something goes in circles
 ROUNDS_MAX = 60  # of redelivery and sweeping after the accidents have stopped
 
 
@@ -372,8 +373,13 @@ class Simulation:
 
     def _peace(self) -> int:
         for rounds in range(1, ROUNDS_MAX + 1):
-            while self.owed or self.workers:
+            for _ in range(DELIVERIES_MAX):
+                if not self.owed and not self.workers:
+                    break
                 self._advance()
+            else:
+                self.report.unexpected.append(f"never ends: {Counter(s for s, _ in self.owed)}")
+                return rounds
             if self._at_rest():
                 return rounds
             self.now += dt.timedelta(seconds=61)

@@ -66,9 +66,9 @@ def test_the_same_condition_after_closing_opens_the_next_episode(world: World) -
     world.fault().settle().clear().settle().pass_time(3600)
     world.fault(starts_at=world.clock()).settle()
 
-    first, second = world.ids
-    assert world.incidents.incident(second).episode == 2
-    assert world.incidents.incident(second).follows == first
+    first, second = sorted(map(world.incidents.incident, world.ids), key=lambda i: i.episode)
+    assert (first.episode, second.episode) == (1, 2)
+    assert second.follows == first.id
 
 
 def test_a_repeat_of_a_closed_occurrence_opens_nothing(world: World) -> None:
@@ -133,7 +133,7 @@ def test_with_no_slot_the_incident_waits_and_sweep_asks_again() -> None:
 
 
 def test_events_shuffled_and_doubled_come_to_the_same_end() -> None:
-    for seed in range(20):
+    for seed in range(8):
         world = World(seed=seed)
         for _ in range(3):
             world.alert()

@@ -24,10 +24,10 @@ def triage(event: Event, ports: Ports) -> Event | None:
         Incident.begin(fault, key=key, name=name, because=event), because=event
     )
     ports.incidents.join(claim, fault)
-    opened = ports.incidents.open(claim)
+    ports.incidents.open(claim)
     opener = from_json(claim.event)
-    if not opened and (opener.source, opener.id) != (event.source, event.id):
-        return None  # it joined an incident that is being looked after
+    if (opener.source, opener.id) != (event.source, event.id):
+        return None  # it joined; the opener's own delivery says so, or sweep does
     incident = claim.incident
     return event.caused(
         INCIDENT_OPENED, source="/faultline/triage", subject=incident.id, data=incident.headline()

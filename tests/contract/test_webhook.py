@@ -14,6 +14,7 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -697,17 +698,51 @@ def test_hundreds_of_idle_connections_do_not_keep_others_out(bridge: Bridge) -> 
     assert ends == {b""}
 
 
+async def ask(gate: Gate, path: str, body: bytes, headers: dict[str, str]) -> int:
+    transport = httpx.ASGITransport(gate)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        return (await client.post(path, content=body, headers=headers)).status_code
+
+
 def test_more_work_than_fits_is_answered_by_the_senders_table() -> None:
     intake = Intake(sink=FakeSink(), store=FakeStore(), cluster="c", clock=lambda: NOW)
     gate = Gate(router(Doors(intake, in_flight_max=0)))
 
-    async def ask(path: str, body: bytes, headers: dict[str, str]) -> int:
-        transport = httpx.ASGITransport(gate)
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return (await client.post(path, content=body, headers=headers)).status_code
+    assert asyncio.run(ask(gate, "/alertmanager", ONE, JSON)) == 503
+    assert asyncio.run(ask(gate, "/events", cloudevent(), CE)) == 429
 
-    assert asyncio.run(ask("/alertmanager", ONE, JSON)) == 503
-    assert asyncio.run(ask("/events", cloudevent(), CE)) == 429
+
+def test_a_sink_that_hangs_is_answered_503_before_alertmanager_gives_up() -> None:
+    let_go = threading.Event()
+
+    class Hanging(FakeSink):
+        def send(self, event: Event) -> None:
+            let_go.wait(10)
+            super().send(event)
+
+    sink = Hanging()
+    intake = Intake(sink=sink, store=FakeStore(), cluster="c", clock=lambda: NOW)
+    doors = Doors(intake, answer_s_max=0.1)
+
+    async def hang_then_try_again() -> list[int]:
+        gate = Gate(router(doors))
+        hung = await ask(gate, "/alertmanager", ONE, JSON)
+        assert doors.in_flight == 1
+        let_go.set()
+        return [hung, await ask(gate, "/alertmanager", ONE, JSON)]
+
+    assert asyncio.run(hang_then_try_again()) == [503, 202]
+    assert len({event.id for event in sink.events}) == 1
+    assert Doors(intake).answer_s_max < 10
+
+
+def test_one_message_from_many_at_once_is_one_record_and_one_set_of_events(bridge: Bridge) -> None:
+    with ThreadPoolExecutor(16) as pool:
+        answers = list(pool.map(lambda _: bridge.post("/alertmanager", FIFTY), range(32)))
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert len(bridge.keys("payloads/")) == 1
+    assert len({event.id for event in bridge.sink.events}) == 50
 
 
 # addresses that came in

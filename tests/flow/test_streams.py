@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import random
 import socket
+import struct
 import threading
 import time
 import tracemalloc
@@ -533,6 +534,49 @@ def test_an_endpoint_that_is_no_stream_is_refused_at_once(endpoint: str) -> None
 )
 def test_the_endpoint_says_what_is_spoken(endpoint: str, kind: str) -> None:
     assert type(session_of(endpoint)).__name__ == kind
+
+
+def test_a_stream_cut_anywhere_and_resumed_by_id_loses_nothing_and_repeats_nothing(
+    serve: Serve,
+) -> None:
+    chance = random.Random(14)
+    whole = [f"id: {n}\ndata: {json.dumps(flat(f'pod-{n}'))}\n\n".encode() for n in range(1, 801)]
+
+    def answer(handler: Any) -> None:
+        begun = int(handler.headers.get("last-event-id", "0"))
+        rest = b"".join(whole[begun : begun + 4])
+        rest = rest[: chance.randint(0, len(rest))]
+        handler.begin()
+        while rest:
+            size = chance.choice([1, 7, 100, 1000])
+            handler.wfile.write(rest[:size])
+            rest = rest[size:]
+        if chance.random() < 0.3:  # a reset instead of an end
+            linger = struct.pack("ii", 1, 0)
+            handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+    server = serve(answer)
+    world = World(server.url, waits=500).run()
+
+    assert len(server.requests) == 500
+    heard = len(world.sink.events)
+    assert heard > 400
+    assert world.sink.names == [f"pod-{n}" for n in range(1, heard + 1)]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("https://user:hush@h:1/events?token=hush#x", "https://h:1/events"),
+        ("mcp+https://hush@h/mcp", "mcp+https://h/mcp"),
+        ("prod", "prod"),
+    ],
+)
+def test_a_streams_name_shows_no_secret(name: str, shown: str) -> None:
+    intake = Intake(sink=Listening(), store=MemoryStore(), cluster="c", clock=lambda: NOW)
+    client = Client("http://h/events", cluster="c", clock=lambda: NOW)
+
+    assert Follower(name, client, intake).status.name == shown
 
 
 # MCP over streamable HTTP

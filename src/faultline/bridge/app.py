@@ -12,6 +12,7 @@ import datetime as dt
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, is_dataclass
 from typing import Any
 
@@ -33,7 +34,7 @@ from faultline.bridge.gate import (
     token_known,
 )
 from faultline.bridge.intake import Intake
-from faultline.errors import Busy, FaultlineError, NotFound, TooLarge
+from faultline.errors import Busy, FaultlineError, NotFound, TooLarge, Unavailable
 from faultline.limits import MIB, event_read_bytes_max, webhook_body_bytes_max
 from faultline.ports import Sink
 from faultline.store import Store
@@ -43,6 +44,7 @@ __all__ = ["Doors", "app", "serve_config"]
 logger = logging.getLogger("faultline.bridge")
 
 in_flight_max = 32  # messages being worked on at once
+answer_s_max = 8.0  # AlertManager gives up after 10 s: a 503 before that is worth more
 buffered_bytes_max = 64 * MIB  # bodies held in memory at once, whoever sends them
 
 
@@ -54,9 +56,13 @@ class Doors:
     tokens: Sequence[str] = ()
     hmac_secrets: Sequence[str] = ()
     in_flight_max: int = in_flight_max
+    answer_s_max: float = answer_s_max
     streams: Callable[[], Mapping[str, Any]] = dict  # state of the followers, for the health page
     in_flight: int = field(default=0, init=False)
     buffered: int = field(default=0, init=False)
+
+    def __post_init__(self) -> None:
+        self.workers = ThreadPoolExecutor(max(1, self.in_flight_max), "faultline-intake")
 
     @property
     def open(self) -> bool:
@@ -134,14 +140,26 @@ class _Door:
         if self.doors.in_flight >= self.doors.in_flight_max:
             raise Busy("too many messages at once")
         self.doors.in_flight += 1
+        loop = asyncio.get_running_loop()
+        working = loop.run_in_executor(self.doors.workers, self._taken, headers, body)
+        working.add_done_callback(self._done)
+        done, _ = await asyncio.wait({working}, timeout=self.doors.answer_s_max)
+        if not done:  # it goes on; when it is sent again, it makes the same events
+            raise Unavailable("not everything was accepted in time")
+        return working.result()
+
+    def _done(self, working: asyncio.Future[Answer]) -> None:
+        self.doors.in_flight -= 1
+        if not working.cancelled():
+            working.exception()  # whoever waited has it; nobody waits for ever
+
+    def _taken(self, headers: Mapping[str, str], body: bytes) -> Answer:
         try:
-            return await asyncio.to_thread(self.take, headers, body)
+            return self.take(headers, body)
         except Exception as error:
             if is_final(error):
-                await asyncio.to_thread(self.doors.intake.refuse, body, error, self.sender)
+                self.doors.intake.refuse(body, error, self.sender)
             raise
-        finally:
-            self.doors.in_flight -= 1
 
     def _failed(self, error: Exception, body: bytes) -> Answer:
         answer = self.answer(error)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import random as chance
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -130,6 +131,15 @@ class Client:
             return None
 
 
+def shown_name(name: str) -> str:
+    """Return a stream's name for logs and pages: of an address without what may be secret."""
+    prefix, separator, rest = name.partition("://")
+    if not separator:
+        return name
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{prefix}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 @dataclass
 class Follower:
     """The supervisor of one stream; `run` is its thread."""
@@ -145,6 +155,7 @@ class Follower:
     sleep: Callable[[float], Any] | None = None  # None: wait on `stop`
 
     def __post_init__(self) -> None:
+        self.name = shown_name(self.name)
         self.status = Status(self.name)
         self._attempt = 0
         self._proved = False

@@ -178,7 +178,7 @@ def laptop(tmp_path, broker):
     return Laptop(tmp_path, broker)
 
 
-@pytest.mark.covers("S1-068", "S1-127", "S1-129")
+@pytest.mark.covers("S1-068", "S1-123", "S1-127", "S1-129")
 def test_the_fake_agent_answers_and_everyone_hears_of_it_once(laptop):
     run = laptop.run(command=[FAKE_AGENT])
 
@@ -454,7 +454,7 @@ def test_a_run_that_was_cancelled_before_it_began_starts_nothing(laptop):
     assert laptop.left(run, keys.AGENT_LOG) == ""
 
 
-@pytest.mark.covers("S1-082", "S1-084")
+@pytest.mark.covers("S1-082", "S1-084", "S1-085")
 @pytest.mark.covers("S1-129")
 def test_artifacts_are_collected_and_what_leads_outside_stays_outside(laptop, tmp_path):
     (tmp_path / "secret.txt").write_text("not yours")

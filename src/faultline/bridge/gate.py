@@ -33,6 +33,8 @@ connections_max = 800
 signature_age_s_max = 300
 
 PROBED = ("/health/liveness", "/health/readiness", "/metrics")
+# what a proxy and a router could read as different paths
+ODD_IN_PATHS = (b"..", b"//", b"\\", b";", b"%2e", b"%2f", b"%5c", b"%00")
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -174,8 +176,8 @@ def refusal(scope: Scope, allowed_hosts: Sequence[str]) -> int | None:
         return 400
     if any(v.strip().lower() != b"identity" for v in values.get(b"content-encoding", [])):
         return 415
-    path = scope.get("raw_path") or scope["path"].encode()
-    return 404 if any(odd in path for odd in (b"%", b"..", b"//", b"\\", b";")) else None
+    path = (scope.get("raw_path") or scope["path"].encode()).lower()
+    return 404 if any(odd in path for odd in ODD_IN_PATHS) else None
 
 
 def _ambiguous(values: dict[bytes, list[bytes]]) -> bool:

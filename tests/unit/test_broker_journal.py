@@ -92,6 +92,16 @@ def test_a_dead_letter_is_owed_to_its_sink_then_rests_then_may_rise_once() -> No
         journal.dead_letter(found.id)
 
 
+def test_a_reason_of_any_kind_is_kept_within_limits() -> None:
+    journal = Journal()
+    (number,) = journal.accept([Entry(b"event", ("t",))])
+
+    odd = DeadLetter(0, 1.0, "t", b"event", None, "\ud800" + "x" * 10_000, "dropped")
+    journal.bury(Row(number, "t", False, 0, 0.0), odd, None)
+
+    assert journal.dead_letters()[0].reason == "?" + "x" * 499
+
+
 def test_many_callers_are_all_on_disk_when_they_are_told_so(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "journal.db")
     numbers: list[int] = []

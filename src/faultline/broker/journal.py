@@ -24,6 +24,7 @@ from faultline.errors import NotFound, Rejected, Unavailable
 APPLICATION_ID = 0x464C_4A4E  # "FLJN", in the header of the file
 VERSION = 1
 DEAD_LETTERS_MAX = 10_000  # rows kept for people; the oldest go first
+REASON_CHARS_MAX = 500
 LOG_PAGES = 1_000  # length of the write-ahead log: 4 MiB
 TOGETHER_MAX = 64  # writes that nobody waits for, before they are committed anyway
 
@@ -149,7 +150,8 @@ class Journal:
         Unavailable.
         """
         number = next(self._numbers)
-        kept = (number, letter.at, letter.trigger, letter.body, letter.code, letter.reason)
+        reason = letter.reason[:REASON_CHARS_MAX].encode("utf-8", "replace").decode()
+        kept = (number, letter.at, letter.trigger, letter.body, letter.code, reason)
         statements = [*_struck(row), (_DEAD, (*kept, letter.outcome)), (_OLD, (DEAD_LETTERS_MAX,))]
         if sinks is not None:
             statements.append((_EVENT, (number, sinks.body)))

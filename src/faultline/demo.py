@@ -24,7 +24,6 @@ from typing import Any
 
 from faultline import views
 from faultline.bootstrap import now, policy
-from faultline.cli.style import paint, paint_diff
 from faultline.dev import Line
 from faultline.errors import Rejected, Unavailable
 from faultline.event import format_time
@@ -32,6 +31,7 @@ from faultline.logs import configure
 from faultline.model import Status
 from faultline.replay import replay
 from faultline.settings import Settings
+from faultline.style import paint, paint_diff
 
 Say = Callable[[str], None]
 

@@ -96,6 +96,11 @@ class Incidents:
         found = sorted(self.store.list(keys.claims(key)), reverse=True)
         return [self._claim(name) for name in found]
 
+    def began(self, key: str, event: Event) -> bool:
+        """Did this very event claim an episode? Then what it began has to be finished."""
+        mine = {"source": event.source, "id": event.id}
+        return any(mine.items() <= claim.event.items() for claim in self.claims(key))
+
     def all_claims(self) -> Iterator[tuple[str, Claim]]:
         """Yield every claim with its key. Long: for `sweep` and repairs only."""
         for name in self.store.list("claims/"):

@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str) -> int:
-    from faultline.cli.style import paint
+    from faultline.style import paint
 
     sys.stderr.write(f"{paint('faultline:', 'red', sys.stderr)} {message}\n")
     return 1

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from faultline import keys, views
 from faultline.cli.common import incidents_of, print_json, say, settings_of
-from faultline.cli.style import paint, paint_diff
 from faultline.errors import Rejected
 from faultline.incidents import Incidents
 from faultline.model import Incident, Status
+from faultline.style import paint, paint_diff
 
 
 def incidents(arguments: argparse.Namespace) -> int:

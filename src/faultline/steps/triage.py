@@ -15,11 +15,12 @@ from faultline.ports import Ports
 
 def triage(event: Event, ports: Ports) -> Event | None:
     fault = Fault.model_validate(event.data)
-    decision = judge(fault, ports.policy, cleared=ports.incidents.was_cleared(fault))
+    key, name = correlation_key(fault), subject_name(fault)
+    over = ports.incidents.was_cleared(fault) and not ports.incidents.began(key, event)
+    decision = judge(fault, ports.policy, cleared=over)
     if decision.kind is not DecisionKind.OPEN:
         ports.incidents.ignore(fault, decision, at=ports.clock())
         return None  # on file, with the reason
-    key, name = correlation_key(fault), subject_name(fault)
     claim = ports.incidents.claim(
         Incident.begin(fault, key=key, name=name, because=event), because=event
     )

@@ -188,7 +188,11 @@ class _Collector:
     def _file(self, parent: int, part: str, name: str) -> None:
         fd = os.open(part, _FILE, dir_fd=parent)
         try:
-            if refused := self._refusal(os.fstat(fd)):
+            # The name is looked at after opening: a hard link that was opened and taken away at
+            # once would look as if it had always been the only one.
+            opened, named = os.fstat(fd), os.stat(part, dir_fd=parent, follow_symlinks=False)
+            same = os.path.samestat(opened, named)
+            if refused := self._refusal(named) if same else "it was exchanged meanwhile":
                 self._leave(name, refused)
                 return
             data = _read_at_most(fd, self._file_bytes_max + 1)
@@ -201,7 +205,7 @@ class _Collector:
             self.found.bytes += len(data)
 
     def _refusal(self, seen: os.stat_result) -> str:
-        """Say why the file behind a descriptor is not taken; "" if it is."""
+        """Say why the file that we have open is not taken; "" if it is."""
         checks = (
             (not stat.S_ISREG(seen.st_mode), "not a plain file"),
             (seen.st_nlink != 1, "a hard link"),

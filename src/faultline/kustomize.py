@@ -19,6 +19,8 @@ from faultline.errors import Rejected
 from faultline.fields import Match, Path
 from faultline.model import Target
 
+# `name: api` of an object: not that of an item of a list, and not the end of a longer key
+_NAMED = rb"(?<![\w./-])(?<!-\s)name[\"']?\s*:\s*(?:&\S+\s+)?[\"']?%s[\"']?\s*(?:[#,}]|$)"
 FILE_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 
@@ -140,11 +142,14 @@ def _reach(directory: str, overlays: Mapping[str, _Overlay]) -> frozenset[str]:
 def _holding(
     repository: _Repository, target: Target
 ) -> Iterator[tuple[str, list[Document], Object]]:
-    kind, name = re.escape(target.kind).encode(), re.escape(target.name).encode()
-    worth_reading = re.compile(rb"(?s)(?=.*\b%s\b).*(?<![\w-])%s(?![\w-])" % (kind, name))
+    kind = re.compile(
+        rb"\bkind[\"']?\s*:\s*(&\S+\s+)?[\"']?%s\b|\bkind[\"']?\s*:\s*\*" % _b(target.kind)
+    )
+    named = re.compile(_NAMED % _b(target.name) + rb"|\bname[\"']?\s*:\s*\*", re.M)
     for file in sorted(repository.files):
         content = repository.files[file]
-        if posixpath.basename(file) in FILE_NAMES or not worth_reading.match(content):
+        worth_reading = kind.search(content) and named.search(content)
+        if posixpath.basename(file) in FILE_NAMES or not worth_reading:
             continue
         read = _read(repository.files, file, target)
         for found in documents.find(read, target):
@@ -164,10 +169,13 @@ def _read(files: Mapping[str, bytes], file: str, target: Target) -> list[Documen
         reason = reason or ("it is a template" if b"{{" in content else str(error))
     if not reason:
         return read
-    name = re.escape(target.name).encode()
-    if re.search(rb"\bname[\"']?\s*:\s*(&\S+\s+)?[\"']?%s[\"']?\s*([#,}]|$)" % name, content, re.M):
+    if re.search(_NAMED % _b(target.name), content, re.M):
         raise Rejected(f"expected a plain manifest of {target.name}, but {file}: {reason}")
     return []
+
+
+def _b(text: str) -> bytes:
+    return re.escape(text).encode()
 
 
 def _in_chart(files: Mapping[str, bytes], file: str) -> bool:

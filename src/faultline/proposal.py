@@ -50,6 +50,9 @@ def propose(
     a manifest says: it lands in `refused`.
     """
     wanted = diagnosis.changes if diagnosis else ()
+    if 2 * len(wanted) > patch_lines_max:  # a line out and a line in, each
+        reason = f"size: {len(wanted)} changes are more than {patch_lines_max} lines"
+        return Proposal(refused={"patch": reason}, base=revision)
     allowed = {path: content for path, content in files.items() if not protected(path, rules)}
     refused: dict[str, str] = {}
     checks: list[str] = []

@@ -48,13 +48,12 @@ def apply(files: Mapping[str, bytes], change: Change) -> Mapping[str, bytes]:
         raise Rejected(f"expected a single new value for {change.field}, got {after!r:.80}")
     found = kustomize.place(files, change.target, fields.parse(change.field))
     wanted = _wanted(found, after)
-    content = files[found.file]
     if same(fields.get(found.object.value, found.at), wanted):
         return {}
     text = found.object.document.text
     edit = _edit(found, wanted)
     changed = (text[: edit.start] + edit.new + text[edit.end :]).encode()
-    _check(content, changed, found, wanted)
+    _check(changed, found, wanted)
     return {found.file: changed}
 
 
@@ -88,9 +87,9 @@ def _wanted(found: Place, after: Scalar) -> Scalar:
     return tag
 
 
-def _check(before: bytes, after: bytes, found: Place, wanted: Scalar) -> None:
-    """Parse both versions. Raises Rejected unless they differ in this field and nowhere else."""
-    old = [document.value for document in documents.read(before)]
+def _check(after: bytes, found: Place, wanted: Scalar) -> None:
+    """Parse what was made. Raises Rejected unless it differs in this field and nowhere else."""
+    old = [document.value for document in found.documents]
     new = [document.value for document in documents.read(after)]
     path = (*found.object.inside, *found.at)
     expected = list(old)

@@ -212,7 +212,14 @@ def test_an_object_outside_of_the_directories_is_named_in_the_reason() -> None:
     assert f"it stands in {FILE}" in str(made.refused)
 
 
+@pytest.mark.covers("ART-08")
 def test_a_patch_over_the_limit_of_lines_is_refused() -> None:
+    many = [with_(LIMIT, after=f"{n}Mi") for n in range(65, 166)]
+
+    assert "101 changes are more than 200 lines" in proposed(*many).refused["patch"]
+
+
+def test_a_patch_over_the_limit_of_files_is_refused() -> None:
     many = [
         Change(
             target=Target(kind="Deployment", name=f"w{n}"),

@@ -95,7 +95,7 @@ def test_the_pull_request_is_a_document_beside_the_repository(path: Path) -> Non
     document = Path(receipt.details["pull_request"])
     assert document == path / ".git/faultline/pull-requests/faultline-fix-api-5c1e9b2a.md"
     assert document.read_text().startswith(
-        "# fix(api): AI-suggested remediation [Faultline # 1]\n\n## What happened"
+        "# fix(api): AI-suggested remediation [Faultline #1]\n\n## What happened"
     )
 
 
@@ -515,7 +515,9 @@ def test_the_console_shows_cause_link_and_diff_in_colour_only_on_a_terminal(path
     for stream in (plain, terminal):
         ConsoleOutlet(stream, clock=lambda: NOW).deliver(report(path), None)
 
-    assert "cause       The limit of 64Mi" in plain.getvalue()
+    assert "cause       The limit of 64Mi is below what api needs (#12, @ada). Closes #7\n" in (
+        plain.getvalue()
+    )
     assert "report      http://127.0.0.1" in plain.getvalue()
     assert "+              memory: 256Mi" in plain.getvalue()
     assert "\x1b" not in plain.getvalue()

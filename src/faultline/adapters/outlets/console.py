@@ -45,7 +45,7 @@ class ConsoleOutlet:
     def _lines(self, report: Report) -> list[str]:
         lines = []
         if report.diagnosis:
-            lines.append(f"cause       {report.diagnosis.root_cause}")
+            lines.append(f"cause       {' '.join(report.diagnosis.root_cause.split())}")
             lines.append(f"confidence  {report.diagnosis.confidence.value}")
         else:
             lines.append(f"no diagnosis: the run ended with {report.result.status.value}")

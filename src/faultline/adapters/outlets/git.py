@@ -196,7 +196,7 @@ class GitOutlet:
             document, fresh = folder / f"{name}.md", folder / f".{name}.{os.getpid()}"
             fresh.unlink(missing_ok=True)
             with fresh.open("x", encoding="utf-8") as file:
-                file.write(f"# {_line(report.title)}\n\n{report.text.rstrip()}\n")
+                file.write(f"# {_plain(report.title)}\n\n{report.text.rstrip()}\n")
             fresh.replace(document)
         except OSError as error:
             raise Unavailable(f"{folder}: {type(error).__name__}") from None
@@ -220,7 +220,11 @@ def message(report: Report) -> bytes:
     return ("\n\n".join(part for part in parts if part) + "\n").encode()
 
 
+def _plain(text: str) -> str:
+    """Return foreign text as one line without controls."""
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
 def _line(text: str, most: int = title_chars_max) -> str:
     """Return foreign text as one line that mentions nobody and closes nothing."""
-    plain = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return re.sub(r"([@#])(?=\w)", r"\1 ", plain)[:most]
+    return re.sub(r"([@#])(?=\w)", r"\1 ", _plain(text))[:most]

@@ -222,7 +222,7 @@ async def respond(
 def is_local(scope: Scope) -> bool:
     """Does the request come from this machine?"""
     client = scope.get("client")
-    return bool(client) and (client[0] == "::1" or client[0].startswith("127."))
+    return client is not None and (client[0] == "::1" or client[0].startswith("127."))
 
 
 def token_known(authorization: bytes, tokens: Sequence[str]) -> bool:

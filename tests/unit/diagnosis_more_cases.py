@@ -102,7 +102,9 @@ def volume_that_another_node_has(w: World) -> None:
 
 @case("selectors.no-pods", lambda w: {"Service spec.selector.app": w.name})
 def selector_with_a_typo(w: World) -> None:
-    w.add("Service", "front", spec={"selector": {"app": w.name + "s"}, "ports": [{"port": 80}]})
+    w.add("Service", w.name, spec={"selector": {"app": w.name + "s"}, "ports": [{"port": 80}]})
+    labels = {"kubernetes.io/service-name": w.name}
+    w.add("EndpointSlice", f"{w.name}-abcde", metadata={"labels": labels}, endpoints=[])
 
 
 @case("selectors.no-port", lambda w: {"Service spec.ports[0].targetPort": "http"})

@@ -248,6 +248,125 @@ def test_measurements_in_mebibytes_count_the_same() -> None:
     assert found(world) == ["memory.limit-exceeded proved"]
 
 
+def test_a_service_with_a_near_name_may_be_another_workloads() -> None:
+    world = World(name="api")
+    spec = {"selector": {"app": "app"}, "ports": [{"port": 80}]}
+    world.add("Service", "app", spec=spec)
+    labels = {"kubernetes.io/service-name": "app"}
+    world.add("EndpointSlice", "app-x", metadata={"labels": labels}, endpoints=[])
+
+    assert not diagnose(world.capsule()).proved
+
+
+def test_a_service_with_endpoints_is_not_blamed() -> None:
+    world = World().add("Service", "checkout", spec={"selector": {"app": "chekout"}})
+    labels = {"kubernetes.io/service-name": "checkout"}
+    ready = [{"addresses": ["10.0.0.1"]}]
+    world.add("EndpointSlice", "checkout-x", metadata={"labels": labels}, endpoints=ready)
+
+    assert not diagnose(world.capsule()).proved
+
+
+def test_a_refusal_is_over_when_the_pods_are_there() -> None:
+    world = GUILTY["limit above the limit range"].world()
+    world.deployment_status = {"readyReplicas": 1}
+
+    assert found(world) == []
+
+
+def test_a_host_outside_of_the_cluster_is_not_taken_for_a_service() -> None:
+    world = (
+        World().loops(1).log("dial tcp: lookup apis.payments.example on 10.0.0.1:53: no such host")
+    )
+    world.main["env"].append({"name": "URL", "value": "https://apis.payments.example/v1"})
+    world.add("Service", "api", spec={"selector": {"app": "x"}})
+
+    verdict = diagnose(world.capsule())
+
+    assert not verdict.proved
+    assert verdict.findings[0].changes == ()
+
+
+def test_a_warning_about_a_variable_is_not_why_it_ended() -> None:
+    world = World().loops(1).log("WARN HTTP_PROXY is not set", "panic: cannot open ledger")
+    world.main["env"].append({"name": "HTTPS_PROXY", "value": "http://proxy"})
+
+    assert found(world) == ["crash_loop.exit likely"]
+
+
+def test_a_near_name_that_ran_before_is_not_the_typo() -> None:
+    world = World().loops(1).log("fatal: environment variable LOG_LEVELS is required")
+
+    assert not diagnose(world.capsule()).proved
+
+
+def test_the_use_of_a_workload_with_a_longer_name_is_not_this_ones() -> None:
+    world = World().loops(137, "OOMKilled").memory(("10:05", 255))
+    world.series[0]["labels"]["pod"] = "checkout-gateway-7d9f6c5b4-x2x9z"
+
+    assert found(world) == ["memory.limit-exceeded likely"]
+
+
+def test_a_sum_over_several_pods_is_not_the_use_of_one() -> None:
+    world = World().loops(137, "OOMKilled").memory(("10:05", 255))
+    world.series[0]["labels"] = {}
+    second = {"name": "app", "ready": True, "state": {"running": {}}}
+    owner = {"kind": "ReplicaSet", "name": "checkout-7d9f6c5b4", "controller": True}
+    meta = {"ownerReferences": [owner]}
+    world.add(
+        "Pod", "checkout-7d9f6c5b4-b2b2b", metadata=meta, status={"containerStatuses": [second]}
+    )
+
+    assert found(world) == ["memory.limit-exceeded likely"]
+
+
+def test_the_nodes_of_a_part_of_the_cluster_prove_nothing_about_all() -> None:
+    world = GUILTY["request larger than any node"].world()
+    world.events[0]["message"] = "0/9 nodes are available: 9 Insufficient memory."
+
+    assert found(world) == ["scheduling.request-too-large likely"]
+
+
+def test_a_moved_probe_of_a_container_that_ends_by_itself_is_not_proved() -> None:
+    world = GUILTY["probe port that the rollout moved"].world()
+    world.loops(1).log("panic: out of cheese")
+
+    assert not diagnose(world.capsule()).proved
+
+
+def test_a_port_of_something_it_connects_to_is_not_its_own() -> None:
+    world = World().unready().log("started, connected to postgres at port 5432", previous=False)
+    world.previous = None
+    del world.main["ports"]
+    world.main["readinessProbe"] = http(8080)
+    world.event("Unhealthy", "Readiness probe failed: dial tcp 10.0.0.5:8080: connection refused")
+
+    assert found(world) == []
+
+
+def test_a_late_config_map_does_not_explain_a_container_that_runs() -> None:
+    world = GUILTY["config map of a volume"].world()
+    world.loops(1).log("panic: out of cheese")
+
+    assert found(world) == ["crash_loop.exit likely"]
+
+
+def test_two_wrong_workloads_without_a_subject_are_not_one_cause() -> None:
+    world = GUILTY["config map that nobody made"].world()
+    second = World(name="ledger", namespace="shop")
+    second.loops(2).log("error: cannot open ledger")
+    files = {n: second.capsule().read(n) for n in second.capsule().names() if "/objects/" in n}
+    own = world.capsule()
+    files |= {n: own.read(n) for n in own.names()}
+    files["context/logs.txt"] += second.logs.encode()
+    files["context/incident.json"] = b"{}"
+
+    verdict = diagnose(Capsule(files))
+
+    assert [f.certainty.value for f in verdict.findings] == ["proved", "likely"]
+    assert not verdict.proved
+
+
 # objects that no cluster would have
 
 

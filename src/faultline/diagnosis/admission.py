@@ -21,6 +21,8 @@ def analyze(facts: Facts) -> Iterable[Finding]:
     """Say who refuses the pods of a workload."""
     for workload in facts.workloads:
         for said in workload.happenings("FailedCreate", about="itself"):
+            if not workload.short:
+                break  # it has got its pods since
             found = [
                 *_account(workload, said),
                 *_security(workload, said),

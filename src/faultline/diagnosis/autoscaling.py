@@ -43,7 +43,7 @@ def _blind(scaler: Object, workload: Workload) -> Iterator[Finding]:
         was = part.was(field)
         yield finding(
             "autoscaling.no-request",
-            PROVED,
+            PROVED if workload.ready else HINT,
             f"{scaler.name} cannot measure: {part.name} requests no {match[1]}",
             f"{scaler} measures {match[1]} against what is requested; {part.phrase} requests none."
             + (f" Revision {was.revision} requested {was.value}." if was else ""),

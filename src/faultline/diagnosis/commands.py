@@ -51,7 +51,7 @@ def no_command(part: Part) -> Iterator[Finding]:
 def _command_finding(part: Part, name: str, said: Evidence | None) -> Finding:
     # proved because: the runtime says that it cannot execute this name, and the object (its
     # command, or an image that the rollout changed) is where the name comes from.
-    fields = [f for f in _FIELDS if any(name in text(word) for word in listed(part.get(f)))]
+    fields = [f for f in _FIELDS if any(_names(name, word) for word in listed(part.get(f)))]
     changed = [(f, w) for f in fields or _FIELDS if (w := part.was(f))]
     image = part.was("image")
     blamed = changed or ([("image", image)] if image else [])
@@ -70,6 +70,10 @@ def _command_finding(part: Part, name: str, said: Evidence | None) -> Finding:
         ],
         changes=[c for f, w in blamed for c in _back(part, f, w)],
     )
+
+
+def _names(name: str, word: Any) -> bool:
+    return bool(re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w.-])", text(word)))
 
 
 def _spoken(value: Any) -> str:

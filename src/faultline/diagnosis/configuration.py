@@ -39,7 +39,8 @@ def _messages(workload: Workload) -> Iterator[tuple[str, Evidence | None]]:
         for waiting in part.waiting:
             if waiting.reason == "CreateContainerConfigError":
                 yield waiting.message, waiting.cite("message")
-    if any(not part.ready for part in workload.parts):
+    creating = {"ContainerCreating", "PodInitializing"}
+    if any(w.reason in creating for part in workload.parts for w in part.waiting):
         for happening in workload.happenings("FailedMount"):
             yield happening.message, happening.cite()
 

@@ -40,7 +40,7 @@ def analyze(facts: Facts) -> Iterable[Finding]:
 def _messages(part: Part) -> Iterator[tuple[str, Evidence | None]]:
     image = text(part.get("image"))
     for happening in part.happenings("Failed", "InspectFailed", "ErrImageNeverPull"):
-        if image in happening.message:
+        if f'"{image}"' in happening.message:
             yield happening.message, happening.cite()
     for waiting in part.waiting:
         if waiting.reason in _REASONS:

@@ -14,7 +14,7 @@ from faultline.model import Evidence, Finding
 _HOST = r"[\"']?([a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?)"
 UNKNOWN = re.compile(
     rf"lookup {_HOST}(?: on [\d.:\[\]a-f]+)?: no such host"
-    rf"|(?:ENOTFOUND|EAI_AGAIN) {_HOST}"
+    rf"|ENOTFOUND {_HOST}"
     rf"|could not translate host name {_HOST}"
     rf"|[Cc]ould not resolve host:? {_HOST}"
     rf"|UnknownHostException: {_HOST}"
@@ -34,7 +34,10 @@ def _finding(part: Part, host: str, cited: Evidence) -> Iterator[Finding]:
     services = part.workload.facts.names("Service")
     word = re.compile(rf"(?<![A-Za-z0-9-]){re.escape(name)}(?![A-Za-z0-9-])")
     places = [e for e in items(part.get("env")) if word.search(text(e.get("value")))]
-    near = nearest(name, services) if name not in services else ""
+    inside = (
+        "." not in host or ".svc" in host or host.endswith(f".{part.workload.object.namespace}")
+    )
+    near = nearest(name, services) if inside and name not in services else ""
     field = child(item("env", "name", text(places[0].get("name"))), "value") if places else ""
     was = part.was(field) if field else None
     was = was if was and text(was.value) else None

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from faultline.diagnosis.facts import Object, Part, Workload
 from faultline.diagnosis.quantities import quantity
 from faultline.diagnosis.records import Happening
-from faultline.diagnosis.wording import PROVED, becomes_ready, finding, restore
+from faultline.diagnosis.wording import becomes_ready, finding, proved_if, restore
 from faultline.model import Finding
+
+
+def knows_all_nodes(workload: Workload, said: Happening) -> bool:
+    """Say whether the capsule has as many nodes as the scheduler looked at."""
+    match = re.search(r"0/(\d{1,6}) nodes", said.message)
+    return match is not None and int(match[1]) == len(workload.facts.of("Node"))
 
 
 def too_large(workload: Workload, said: Happening) -> Iterator[Finding]:
@@ -34,7 +41,7 @@ def _beyond(part: Part, resource: str, said: Happening, largest: Object) -> Find
     before = f" Revision {was.revision} asked for {was.value}." if was and fits else ""
     return finding(
         "scheduling.request-too-large",
-        PROVED,
+        proved_if(knows_all_nodes(part.workload, said)),
         f"{part.name} asks for more {resource} than any node has",
         f"{part} asks for {part.get(field)} {resource}; the largest node, {largest.name}, has "
         f"{largest.get(most)} to give.{before}",

@@ -31,6 +31,14 @@ class Failing:
         return any(mark in h.message for h in self.part.happenings("Killing"))
 
     @property
+    def steady(self) -> bool:
+        """The container has not ended by itself; a probe of one that has proves nothing."""
+        killed = any(
+            "probe, will be restarted" in h.message for h in self.part.happenings("Killing")
+        )
+        return killed or not self.part.ended
+
+    @property
     def message(self) -> str:
         return self.happening.message
 

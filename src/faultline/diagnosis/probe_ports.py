@@ -52,7 +52,7 @@ def port(failing: Failing) -> Cause | None:
         [p.get("containerPort") for p in items(failing.part.get("ports"))],
     )
     words = f"asks port {port}, where nothing listens"
-    if logged and (listens in declared or not declared):
+    if logged and _is_its_own(listens, declared, logged[0][0]):
         return Cause(
             failing,
             "port",
@@ -84,6 +84,11 @@ def port(failing: Failing) -> Cause | None:
             (failing.part.cite("ports[0].containerPort"),),
         )
     return None
+
+
+def _is_its_own(port: int | None, declared: list[Any], said: str) -> bool:
+    """Say whether the port in a log line is one that the container itself serves."""
+    return port in declared if declared else "listen" in said.lower()
 
 
 def _number(part: Part, port: Any) -> int | None:

@@ -26,7 +26,7 @@ def analyze(facts: Facts) -> Iterable[Finding]:
             if cause := next((c for condition in _CONDITIONS if (c := condition(failing))), None):
                 found.setdefault(cause.name, []).append(cause)
         for causes in found.values():
-            proved = [c for c in causes if c.proved]
+            proved = [c for c in causes if c.proved and c.failing.steady]
             yield _finding(part, proved or causes)
 
 
@@ -58,7 +58,7 @@ def _finding(part: Part, causes: list[Cause]) -> Finding:
     step = " and ".join(f"{field} to {one_line(value)}" for field, value, _ in better)
     return finding(
         f"probes.{first.name}",
-        proved_if(first.proved),
+        proved_if(first.proved and first.failing.steady),
         f"The {which} of {part.name} {first.words}",
         f"The {which} of {part.phrase} {first.words}" + (f"; {first.why}." if first.why else "."),
         evidence,

@@ -23,6 +23,8 @@ def analyze(facts: Facts) -> Iterable[Finding]:
     """Say which number refuses the pods of a workload."""
     for workload in facts.workloads:
         for said in workload.happenings("FailedCreate", about="itself"):
+            if not workload.short:
+                break  # it has got its pods since
             found = [
                 *_quota(workload, said),
                 *out_of_range(workload, said),

@@ -7,12 +7,11 @@ from collections.abc import Callable, Iterable, Iterator
 
 from faultline.diagnosis.documents import child, mapping, text
 from faultline.diagnosis.facts import Facts, Workload
-from faultline.diagnosis.node_size import too_large
+from faultline.diagnosis.node_size import knows_all_nodes, too_large
 from faultline.diagnosis.quantities import nearest
 from faultline.diagnosis.records import Happening
 from faultline.diagnosis.wording import (
     LIKELY,
-    PROVED,
     becomes_ready,
     finding,
     one_line,
@@ -56,7 +55,7 @@ def _selector(workload: Workload, said: Happening) -> Iterator[Finding]:
         )
         yield finding(
             "scheduling.node-selector",
-            PROVED,
+            proved_if(knows_all_nodes(workload, said)),
             f"No node has {one_line(key)}={one_line(value)}",
             f"{workload} asks for nodes with {one_line(key)}={one_line(value)}; {known}.",
             [said.cite(), workload.cite(field), was.evidence if was else None],

@@ -7,8 +7,9 @@ from typing import Any
 
 from faultline.diagnosis.documents import child, items, mapping, text
 from faultline.diagnosis.facts import Facts, Object, Workload
-from faultline.diagnosis.quantities import distance, nearest
-from faultline.diagnosis.wording import PROVED, finding, one_line, restore
+from faultline.diagnosis.quantities import nearest
+from faultline.diagnosis.wording import HINT, PROVED, finding, one_line, restore
+from faultline.diagnosis.workloads import Around
 from faultline.model import Change, Evidence, Finding
 
 
@@ -28,8 +29,9 @@ def _selects(selector: dict[str, Any], labels: dict[str, Any]) -> bool:
 
 
 def _misses(service: Object, selector: dict[str, Any], workload: Workload) -> Iterator[Finding]:
-    # proved because: no pod has these labels, this workload's pods have all but one of them, and
-    # that one differs by an edit or two, or the rollout changed it.
+    # proved because: the service has no endpoints, this workload's ready pods have all of its
+    # labels but one, that one differs by an edit or two (or the rollout changed it), and the
+    # service has the workload's name. Else a workload that the capsule lacks may be meant.
     pods, labels = workload.facts.of("Pod"), mapping(workload.get("metadata.labels"))
     if not workload.pods or any(
         _selects(selector, mapping(p.get("metadata.labels"))) for p in pods
@@ -41,12 +43,14 @@ def _misses(service: Object, selector: dict[str, Any], workload: Workload) -> It
     key, asked, has = wrong[0], text(selector[wrong[0]]), text(labels[wrong[0]])
     was = workload.was(child("metadata.labels", key))
     renamed = was is not None and was.value == asked
-    if not renamed and distance(asked, has) > 2:
+    if not renamed and nearest(asked, {has}) != has:
         return
+    meant = renamed or service.name == workload.object.name
+    empty = _empty(workload.facts, service)
     field = child("spec.selector", key)
     yield finding(
         "selectors.no-pods",
-        PROVED,
+        PROVED if meant and empty and workload.ready else HINT,
         f"Service {service.name} selects no pod: {one_line(key)}={one_line(asked)}",
         f"{service} selects {one_line(key)}={one_line(asked)}; the pods of {workload} have "
         f"{one_line(has)}, and no pod has what it selects.",
@@ -54,11 +58,22 @@ def _misses(service: Object, selector: dict[str, Any], workload: Workload) -> It
             service.cite(field),
             workload.cite(child("metadata.labels", key)),
             was.evidence if was else None,
+            empty,
         ],
         rules_out=("probes",),
         actions=[restore(f"Select {has}.", f"{service} has ready endpoints.")],
         changes=[_change(service, field, asked, has)],
     )
+
+
+def _empty(facts: Around, service: Object) -> Evidence | None:
+    """Cite the service's endpoints, if the capsule has them and they are none."""
+    label = child("metadata.labels", "kubernetes.io/service-name")
+    slices = [s for s in facts.of("EndpointSlice") if s.get(label) == service.name]
+    slices += [e for e in facts.of("Endpoints") if e.name == service.name]
+    if not slices or any(s.get("endpoints") or s.get("subsets") for s in slices):
+        return None
+    return slices[0].cite("metadata.name")
 
 
 def _ports(service: Object, selector: dict[str, Any], workload: Workload) -> Iterator[Finding]:
@@ -78,7 +93,7 @@ def _ports(service: Object, selector: dict[str, Any], workload: Workload) -> Ite
         )
         yield finding(
             "selectors.no-port",
-            PROVED,
+            PROVED if workload.ready else HINT,
             f"Service {service.name} asks for the port {one_line(target)}, which no pod has",
             f"{service} sends to the port named {one_line(target)}; the containers of "
             f"{workload} name {', '.join(sorted(names)) or 'no port'}.",

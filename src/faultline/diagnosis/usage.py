@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 
+from faultline.correlate import owner_of
+from faultline.diagnosis.documents import text
 from faultline.diagnosis.facts import Part
 from faultline.diagnosis.records import Series
-from faultline.model import Evidence
+from faultline.model import Evidence, Resource
 
 POINTS_MIN = 6  # fewer measurements say nothing about growth
 
@@ -20,14 +22,21 @@ class Peak:
 
 def _of(part: Part) -> list[Series]:
     """The memory series of this container, in any pod of its workload."""
-    name = part.workload.object.name
     return [
         s
         for s in part.workload.facts.series
         if s.is_memory
-        and str(s.labels.get("container") or part.name) == part.name
-        and str(s.labels.get("pod") or name).startswith(name)
+        and text(s.labels.get("container")) in ("", part.name)
+        and _is_of(part, text(s.labels.get("pod")))
     ]
+
+
+def _is_of(part: Part, pod: str) -> bool:
+    """Say whether a pod, perhaps gone by now, is the workload's. A sum over pods is of none."""
+    pods = {p.name for p in part.workload.pods}
+    if not pod:
+        return len(pods) == 1
+    return pod in pods or owner_of(Resource(kind="Pod", name=pod)) == part.workload.object.name
 
 
 def peak(part: Part, *, before: bool) -> Peak | None:

@@ -13,6 +13,7 @@ from faultline.diagnosis.quantities import nearest
 from faultline.diagnosis.wording import becomes_ready, finding, proved_if, restore
 from faultline.model import Change, Finding
 
+_MILD = re.compile(r"(?i)\b(?:warn(?:ing)?|info|debug|default(?:s|ing)?|using)\b")
 _NAME = r"[\"'`$]*(?P<{}>[A-Z][A-Z0-9_]{{2,80}})[\"'`]*"
 _NO_VARIABLE = re.compile(
     rf"KeyError: {_NAME.format('a')}"
@@ -30,13 +31,15 @@ def no_variable(part: Part) -> Iterator[Finding]:
     found = part.logs(_NO_VARIABLE)
     name = first(found[0]) if found else ""
     set_now = [text(e.get("name")) for e in items(part.get("env"))]
-    if not found or not part.ended or name in set_now:
+    if not found or not part.ended or name in set_now or _MILD.search(found[0].string):
         return
     # proved because: the program says it lacks the variable, the object does not set it, and either
     # the revision before did, or it sets one whose name differs by an edit or two.
     before, field = part.workload.before, item("env", "name", name)
     old = mapping(before.get(f"spec.template.{part.path}.{field}")) if before else {}
     near = nearest(name, set_now)
+    if near and before and before.get(f"spec.template.{part.path}.{item('env', 'name', near)}"):
+        near = ""  # it ran with that name before
     typo = child(item("env", "name", near), "name")
     by = f" Revision {before.revision} set it." if old and before else ""
     by += f" It sets {near} instead." if near else ""

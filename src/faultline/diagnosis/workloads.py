@@ -139,6 +139,21 @@ class Workload:
             found += [Part(self, name, init) for name in dict.fromkeys(names) if name]
         return tuple(found)
 
+    @property
+    def ready(self) -> bool:
+        """All of its containers run and are ready."""
+        return bool(self.pods) and all(part.ready for part in self.parts)
+
+    @property
+    def short(self) -> bool:
+        """It has fewer ready pods than it should, or does not say."""
+        status = mapping(self.object.get("status"))
+        said = status.get("readyReplicas", status.get("numberReady"))
+        if not status or self.object.kind not in ("Deployment", "StatefulSet", "DaemonSet"):
+            return True
+        wanted = self.object.get("spec.replicas") or status.get("desiredNumberScheduled")
+        return number(said) < (number(wanted) or 1)
+
     def happenings(self, reason: str = "", about: str = "Pod") -> Iterator[Happening]:
         """Events about its pods (or itself, its ReplicaSet, …), newest first."""
         names = {p.name for p in self.pods} if about == "Pod" else self._names

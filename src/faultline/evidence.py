@@ -6,11 +6,20 @@ for `diagnosis` and people; the form is `model.Evidence`.
 
 from __future__ import annotations
 
-from faultline.capsule import Capsule
+from typing import Protocol
+
 from faultline.model import Evidence
 
 
-def quote(capsule: Capsule, file: str, text: str, *, after: int = 0) -> Evidence | None:
+class Readable(Protocol):
+    """A capsule, as far as it matters here (`capsule.Capsule`)."""
+
+    def read(self, name: str) -> bytes:
+        """Return one file; empty bytes if there is none."""
+        ...
+
+
+def quote(capsule: Readable, file: str, text: str, *, after: int = 0) -> Evidence | None:
     """Return evidence for `text` in `file`, at the first place from byte `after` on.
 
     None if it does not stand there to the byte, or is empty.
@@ -20,7 +29,7 @@ def quote(capsule: Capsule, file: str, text: str, *, after: int = 0) -> Evidence
     return _placed(data, file, text, start, start + len(wanted)) if start >= 0 else None
 
 
-def check(capsule: Capsule, evidence: Evidence) -> Evidence | None:
+def check(capsule: Readable, evidence: Evidence) -> Evidence | None:
     """Return the evidence with line and offsets filled in if its quote stands there, else None.
 
     With offsets it must stand exactly between them; with a line it must begin on it; with neither

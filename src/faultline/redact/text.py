@@ -41,29 +41,34 @@ _NAME_LIKE = re.compile(rb"[a-z]+(?:[._/-][a-z0-9]+)*|[\w.-]*/[\w./-]*|" + _UUID
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """Look for `pattern` where `keyword` stands; it may begin `back` bytes before."""
+    """Look for `pattern` where `keyword` stands, and for `head` in the `back` bytes before it."""
 
     kind: str
     keyword: bytes  # lower case
     pattern: bytes
-    back: int = 0
     accept: Callable[[bytes], bool] | None = None  # the last word on a value
+    head: bytes = b""
+    back: int = 0
 
     def spans(self, data: bytes, places: Sequence[int]) -> Iterator[Span]:
         """Yield where this rule finds a secret. `places` is where its keyword stands."""
-        pattern, size = _compiled(self.pattern), len(self.keyword)
+        pattern = _compiled(self.pattern)
         done = 0
         for place in places:
-            if place < done:
+            match = pattern.match(data, place) if place >= done else None
+            if match is None:
                 continue
-            if self.back:
-                match = pattern.search(data, max(done, place - self.back), place + size + _REACH)
-            else:
-                match = pattern.match(data, place)
-            if match:
+            start = self._head(data, place, done)
+            if start is not None and (secret := self._secret(match)):
+                yield (min(start, secret[0]), secret[1], self.kind)
                 done = match.end()
-                if secret := self._secret(match):
-                    yield (*secret, self.kind)
+
+    def _head(self, data: bytes, place: int, done: int) -> int | None:
+        """Return where the token begins; None if what stands before the keyword is not its head."""
+        if not self.head:
+            return len(data)
+        match = _compiled(self.head).search(data, max(done, place - self.back), place)
+        return match.start() if match else None
 
     def _secret(self, match: re.Match[bytes]) -> tuple[int, int] | None:
         groups = [n for n in ("s", "quoted", "bare") if match.re.groupindex.get(n) and match[n]]
@@ -73,17 +78,17 @@ class Rule:
         return span
 
 
-_REACH = 600  # bytes that a pattern with `back` may look ahead
-
-
 @cache
 def _compiled(pattern: bytes) -> re.Pattern[bytes]:
     return re.compile(pattern)
 
 
-def _shape(kind: str, keyword: str, pattern: str, back: int = 0) -> Rule:
-    bound = b"" if back or "(?<" in pattern else _BEFORE
-    return Rule(kind, keyword.encode(), bound + b"(?:" + pattern.encode() + b")", back)
+def _shape(kind: str, keyword: str, pattern: str, head: str = "", back: int = 0) -> Rule:
+    tail = b"(?:" + pattern.encode() + b")"
+    if head:
+        return Rule(kind, keyword.encode(), tail, None, head.encode() + rb"\Z", back)
+    bound = b"" if "(?<" in pattern else _BEFORE
+    return Rule(kind, keyword.encode(), bound + tail)
 
 
 def _vendor(kind: str, name: str, value: str) -> Rule:
@@ -115,17 +120,17 @@ def entropy(value: bytes) -> float:
 
 def _named(keyword: str, before: tuple[str, ...], rest: str = "") -> Rule:
     """`<name> = <value>`, whatever the value looks like. The name is telling by what is before."""
-    looks = "|".join(
-        f"(?<={word})|(?<={word}[_-])" if word.isalpha() else f"(?<={word})" for word in before
-    )
-    head = f"(?i)(?:{looks}){keyword}{rest}s?[0-9]{{0,2}}".encode()
-    return Rule("password", keyword.encode(), head + _IS + _VALUE, 0, _is_value)
+    words = [word + (joint if word.isalpha() else "") for word in before for joint in ("", "[_-]")]
+    looks = "|".join(f"(?<={word}{keyword})" for word in dict.fromkeys(words))
+    follows = "" if rest else "(?=[s0-9\\\\\"' \\t:=])"
+    head = f"(?i){keyword}{follows}(?:{looks}){rest}s?[0-9]{{0,2}}".encode()
+    return Rule("password", keyword.encode(), head + _IS + _VALUE, _is_value)
 
 
 def _variable(keyword: str) -> Rule:
     """`DB_PASSWORD` as the name of one field, its value in the next: variables of containers."""
     return Rule(
-        "password", keyword.encode(), rb"(?i)" + keyword.encode() + _ENV_TAIL + _VALUE, 0, _is_value
+        "password", keyword.encode(), rb"(?i)" + keyword.encode() + _ENV_TAIL + _VALUE, _is_value
     )
 
 
@@ -136,7 +141,7 @@ def _beside(keyword: str) -> Rule:
         rb"(?i)" + before + keyword.encode() + _FILLER
         + _GAP + rb"{0,24}+[=>:|,]" + _OPERATOR + rb"{0,24}+(?P<s>[\w.=+/~-]{10,200})"
     )  # fmt: skip
-    return Rule("secret", keyword.encode(), pattern, 0, _is_random)
+    return Rule("secret", keyword.encode(), pattern, _is_random)
 
 
 _ENV_TAIL = rb"[\w.-]{0,40}(?:\\*[\"'])?,?\s{1,40}(?:\\*[\"'])?value(?:\\*[\"'])?\s?:\s?"
@@ -156,16 +161,15 @@ _WORDS = ("secret", "token", "credential", "key", "pass", "auth")
 _CONTEXT = (
     # user info of addresses, credentials of database drivers
     Rule("url-credentials", b"://", rb"://(?P<s>[^\s/@\"'<>\\]{0,256}:[^\s/@\"'<>\\]{1,512})@"),
-    Rule("url-credentials", b"@tcp(",
-         rb"(?<![\w.-])(?P<s>[\w.-]{1,64}:[^\s@\"']{1,99})@tcp\(", 164),
+    Rule("url-credentials", b"@tcp(", rb"(?=@tcp[(])", None, rb"[\w.-]{1,64}:[^\s@\"']{1,99}\Z", 164),
     # headers
     Rule(
         "authorization", b"authorization",
-        rb"(?i)authorization(?:\\*[\"'])?[\s\[]{0,3}[=:]?[\s\[]{0,3}(?:\\*[\"'])?"
+        rb"(?i)authorization(?:\\*[\"'])?[\s=:\[]{1,6}+(?:\\*[\"'])?"
         rb"(?:(?:bearer|basic|token|digest|apikey|negotiate|bot|splunk)[ \t]+)?"
-        rb"(?P<s>[\w.~+/=:-]{8,8192})", 0, lambda v: entropy(v) >= 2.5 and _is_mixed(v),
+        rb"(?P<s>[\w.~+/=:-]{8,2048}+)", lambda v: _is_mixed(v[:256]) and entropy(v[:256]) >= 2.5,
     ),
-    Rule("authorization", b"bearer", rb"(?i)bearer[ \t]+(?P<s>[\w.~+/=-]{12,8192})", 0,
+    Rule("authorization", b"bearer", rb"(?i)bearer[ \t]+(?P<s>[\w.~+/=-]{12,8192})",
          lambda v: _is_random(v)),
     Rule("cookie", b"cookie",
          rb"(?i)cookie" + _IS + rb"(?:\\*[\"'])?(?P<s>[\w.-]{1,64}=[^\r\n\"\\]{1,4096})"),
@@ -174,8 +178,7 @@ _CONTEXT = (
     Rule("url-signature", b"-signature=", rb"(?i)-signature=(?P<s>[\w%]{16,1024})"),
     Rule("url-signature", b"-credential=", rb"(?i)-credential=(?P<s>[\w%./-]{8,512})"),
     Rule("url-signature", b"-security-token=", rb"(?i)-security-token=(?P<s>[\w%./+=-]{16,4096})"),
-    Rule("url-signature", b"token=", rb"(?i)(?<=[?&])token=(?P<s>[\w%./+=~-]{6,4096})", 0,
-         _is_value),
+    Rule("url-signature", b"token=", rb"(?i)(?<=[?&])token=(?P<s>[\w%./+=~-]{6,4096})", _is_value),
     # far from its name, as people align tables
     Rule("secret", b"secret_key",
          rb"(?i)secret_key(?:\\*[\"'])?" + _OPERATOR + rb"{1,300}+"
@@ -280,22 +283,23 @@ _SECRET_PAIR = re.compile(
     rb"(?P<s>\{\{[^{}]{1,80}\}\}|[A-Za-z0-9+/]{2,}={0,3})"
 )
 _MANIFEST_BYTES = 16 * 1024
+_BOUNDARY = re.compile(rb"\n---|(?i:\bkind)(?:\\*[\"'])?:")
 
 
 def _secret_manifests(data: bytes, lower: bytes) -> Iterator[Span]:
-    """Values under `data:` where a text holds a Secret as somebody printed it."""
+    """Values under `data:` where a text holds a Secret as somebody printed it.
+
+    An object reaches from its neighbour's `kind` or a document's end to the next such.
+    """
     if b"kind" not in lower or b"secret" not in lower or b"data" not in lower:
         return
-    position = 0
-    while kind := _SECRET_KIND.search(data, position):
-        start = max(position, kind.start() - _MANIFEST_BYTES)
-        position = kind.end()
-        for stop in (b"\n---", b"kind:"):
-            cut = data.rfind(stop, start, kind.start())
-            start = cut + len(stop) if cut >= 0 else start
-        ends = [e for e in (data.find(b"\n---", position), data.find(b"kind:", position)) if e >= 0]
-        end = min([*ends, position + _MANIFEST_BYTES, len(data)])
-        yield from _manifest_values(data, start, end)
+    marks = [match.span() for match in _BOUNDARY.finditer(data)]
+    for before, (start, end), after in zip(
+        [(0, 0), *marks], marks, [*marks[1:], (len(data), len(data))], strict=False
+    ):
+        if _SECRET_KIND.match(data, start):
+            yield from _manifest_values(data, max(before[1], start - _MANIFEST_BYTES), start)
+            yield from _manifest_values(data, end, min(after[0], end + _MANIFEST_BYTES))
 
 
 def _manifest_values(data: bytes, start: int, end: int) -> Iterator[Span]:

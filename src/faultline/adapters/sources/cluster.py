@@ -101,8 +101,9 @@ class ClusterSource:
                 look.refused[file] = str(error)
         if runbook := self._cluster.runbook(incident.fault.name):
             yield "context/runbook.md", runbook
-        seen = {"cluster": self._cluster.name, "seen": look.seen, "not_seen": look.refused}
-        yield _json("permissions", seen)
+        said = (("seen", look.seen), ("not_seen", look.refused))
+        sorted_ = {key: dict(sorted(values.items())) for key, values in said}
+        yield _json("permissions", {"cluster": self._cluster.name} | sorted_)
 
     def _info(
         self, incident: Incident, around: Surroundings, look: Lookout, omitted: list[str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import itertools
 import json
 import re
 from collections.abc import Callable
@@ -286,8 +287,8 @@ def test_only_records_of_the_incident_are_served(console: Console, path: str) ->
     assert "SECRET" not in answer.text
 
 
-@pytest.mark.parametrize("id", ["x", "20261121-api-XYZ", "%2e%2e", "20261121-api-5c1e9b2a%0a", "%00",
-                                "20261121-api-00000000"])  # fmt: skip
+@pytest.mark.parametrize("id", ["x", "20261121-api-XYZ", "%2e%2e", "20261121-api-5c1e9b2a%0a",
+                                "%00", "20261121-api-00000000"])  # fmt: skip
 def test_what_is_no_incident_is_not_found(console: Console, id: str) -> None:
     for tail in ("", "/report", "/files/incident.json"):
         assert console.get(f"/incidents/{id}{tail}").status_code in (404, 400)
@@ -576,7 +577,9 @@ def events_of(live: Live, id: str, last: str, count: int, then: Callable[[], Non
 
 def test_a_reader_is_told_of_each_new_record_and_of_what_it_missed(console: Console) -> None:
     id = console.book.ready()
-    live = Live(console.incidents, Shelf(console.incidents, lambda: NOW), look_s=0.01)
+    moments = (NOW + dt.timedelta(minutes=n) for n in itertools.count())
+    shelf = Shelf(console.incidents, lambda: next(moments))
+    live = Live(console.incidents, shelf, look_s=0.01)
 
     first = events_of(live, id, "", 2, lambda: console.book.run(id, 1, engine="claude"))
     name, other = "context/late\nfile", fault(condition="x", cluster="y")

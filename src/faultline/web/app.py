@@ -136,23 +136,30 @@ class Console:
         number = (
             max(1, int(asked["page"])) if re.fullmatch(r"\d{1,6}", asked.get("page", "")) else 1
         )
+        seen = self.live.mark()
         rows, more = self.shelf.page(wanted, number)
-        return HTMLResponse(pages.listed(rows, wanted, number, more, self.clock(), self.title))
+        return HTMLResponse(
+            pages.listed(rows, wanted, number, more, now=self.clock(), title=self.title, seen=seen)
+        )
 
     def incident(self, request: Request) -> Response:
+        seen = self.live.mark(self._id(request))
         case = views.load(self.incidents, self._id(request))
         quotes = views.quoted(self.incidents, case.incident.id, case.diagnosis)
         base = f"/incidents/{case.incident.id}/"
         can = [
             (base + act, act, self.guard.form_token(base + act)) for act in self.acts.possible(case)
         ]
-        shown = pages.incident(case, quotes, now=self.clock(), can=can, title=self.title)
-        return HTMLResponse(shown)
+        return HTMLResponse(
+            pages.incident(case, quotes, now=self.clock(), can=can, title=self.title, seen=seen)
+        )
 
     def record(self, request: Request) -> Response:
         id, name = self._id(request), request.path_params["name"]
         if name not in self.incidents.names(id):
             raise NotFound("expected a record of this incident")
+        if name == keys.REPORT and "download" not in request.query_params:
+            return self.report(request)
         data = self.incidents.read(id, name)
         if "download" in request.query_params or "/artifacts/" in f"/{name}":
             return _download(name, data)
@@ -170,9 +177,9 @@ class Console:
 
     def watch(self, request: Request) -> Response:
         """One workload: its last incidents, how often we proposed something, and the last time."""
-        rows = self._watched(request)
+        seen, rows = self.live.mark(), self._watched(request)
         page = pages.page(
-            "watch.html.j2", title=self.title, name=rows[0].name, rows=rows,
+            "watch.html.j2", title=self.title, name=rows[0].name, rows=rows, seen=seen,
             status=watch_status(rows),
         )  # fmt: skip
         return HTMLResponse(page)
@@ -181,7 +188,11 @@ class Console:
         return JSONResponse(watch_status(self._watched(request)))
 
     def _watched(self, request: Request) -> list[Row]:
-        rows, _ = self.shelf.page(Wanted(name=request.path_params["name"]), size=100)
+        wanted = Wanted(name=request.path_params["name"])
+        rows, _ = self.shelf.page(wanted, size=100)
+        if not rows:  # perhaps its first incident has only just begun
+            self.shelf.renew()
+            rows, _ = self.shelf.page(wanted, size=100)
         if not rows:
             raise NotFound("expected a workload that had an incident")
         return rows
@@ -218,7 +229,8 @@ class Console:
             keys.checked_incident_id(id)
         if self.live.full:
             return PlainTextResponse("Too many are watching.\n", 503, {"retry-after": "10"})
-        last_seen = request.headers.get("last-event-id", "")[:100]
+        seen = request.query_params.get("seen", "")
+        last_seen = request.headers.get("last-event-id", seen)[:100]
         headers = {
             "cache-control": "no-cache", "connection": "keep-alive", "x-accel-buffering": "no",
         }  # fmt: skip

@@ -9,25 +9,38 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
+from faultline import keys
 from faultline.errors import FaultlineError
 from faultline.incidents import Incidents
 from faultline.model import status_of
-from faultline.web.shelf import Shelf, Wanted
+from faultline.web.shelf import Shelf
 
 LOOK_S = 1.0  # between two looks
 HEARTBEAT_S = 15.0  # so that proxies keep the connection
 READERS_MAX = 100
+NEWEST = 20  # incidents that a reader of all is told about
 
 
 class Live:
     """Follows records for any number of readers, up to `READERS_MAX`."""
 
-    def __init__(self, incidents: Incidents, shelf: Shelf, *, look_s: float = LOOK_S) -> None:
+    def __init__(
+        self,
+        incidents: Incidents,
+        shelf: Shelf,
+        *,
+        look_s: float = LOOK_S,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._incidents, self._shelf, self._look_s = incidents, shelf, look_s
+        self._now = now
+        self._kept: dict[str, tuple[frozenset[str], float]] = {}
         self._readers = 0
 
     @property
@@ -71,12 +84,29 @@ class Live:
     def _names(self, incident_id: str) -> dict[str, frozenset[str]]:
         """Return the names of records by incident; nothing while the store does not answer."""
         try:
-            if incident_id:
-                return {incident_id: self._incidents.names(incident_id)}
-            rows, _ = self._shelf.page(Wanted(), size=20)
-            return {row.id: self._incidents.names(row.id) for row in rows}
+            ids = [incident_id] if incident_id else self.newest()
+            return {id: self._names_of(id) for id in ids}
         except FaultlineError:
             return {}
+
+    def newest(self) -> list[str]:
+        """Return the ids of the incidents that a reader of all is told about."""
+        return list(itertools.islice(self._shelf.ids(), NEWEST))
+
+    def _names_of(self, id: str) -> frozenset[str]:
+        """Return an incident's names, read once for all readers; after closing, never again."""
+        now, kept = self._now(), self._kept.get(id)
+        if kept and (keys.CLOSED in kept[0] or now - kept[1] < self._look_s / 2):
+            return kept[0]
+        if len(self._kept) > 10 * NEWEST:
+            self._kept.clear()
+        names = self._incidents.names(id)
+        self._kept[id] = names, now
+        return names
+
+    def mark(self, incident_id: str = "") -> str:
+        """Return how far a page made now has seen, for its first reading."""
+        return _mark(self._names(incident_id))
 
 
 def _mark(seen: dict[str, frozenset[str]]) -> str:

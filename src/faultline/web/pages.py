@@ -23,25 +23,30 @@ def page(template: str, **values: Any) -> str:
 
 
 def listed(
-    rows: Sequence[Row], wanted: Wanted, number: int, more: bool, now: dt.datetime, title: str
+    rows: Sequence[Row], wanted: Wanted, number: int, more: bool, *, now: dt.datetime, **known: Any
 ) -> str:
-    """Return the list of incidents."""
+    """Return the list of incidents. `known`: `title`, and `seen`, how far live updates are."""
     return page(
-        "incidents.html.j2", title=title, rows=rows, wanted=wanted, number=number, more=more,
-        now=now, statuses=STATUSES, severities=SEVERITIES,
+        "incidents.html.j2", rows=rows, wanted=wanted, number=number, more=more, now=now,
+        statuses=STATUSES, severities=SEVERITIES, **known,
     )  # fmt: skip
 
 
 def incident(
-    case: Case, quotes: Sequence[views.Excerpt], *, now: dt.datetime, can: Sequence[Any], title: str
+    case: Case,
+    quotes: Sequence[views.Excerpt],
+    *,
+    now: dt.datetime,
+    can: Sequence[Any],
+    **known: Any,
 ) -> str:
     """Return one incident's page. `can`: what a person may do, as (path, label, form token)."""
     attempt = case.attempt
     return page(
-        "incident.html.j2", title=title, case=case, incident=case.incident, attempt=attempt,
-        now=now, diagnosis=case.diagnosis, quotes=quotes, diff=diff_lines(case.patch), can=can,
+        "incident.html.j2", case=case, incident=case.incident, attempt=attempt, now=now, can=can,
+        diagnosis=case.diagnosis, quotes=quotes, diff=diff_lines(case.patch),
         sure=words.sure(case.diagnosis, attempt.result if attempt else None),
-        groups=groups(case.names), report=keys.REPORT in case.names,
+        groups=groups(case.names), report=keys.REPORT in case.names, **known,
     )  # fmt: skip
 
 

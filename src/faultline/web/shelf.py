@@ -6,15 +6,17 @@ read again, and only after a moment. Everything here may be forgotten at any tim
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import itertools
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from faultline import keys
 from faultline.correlate import subject_name
-from faultline.errors import NotFound, Rejected
+from faultline.errors import FaultlineError, NotFound, Rejected
 from faultline.event import format_time
 from faultline.incidents import Incidents
 from faultline.model import Diagnosis, Incident, Severity, Status, runs_of, status_of
@@ -25,6 +27,7 @@ ROWS_MAX = 50_000
 PAGE = 50
 MOMENT = dt.timedelta(seconds=1)  # how old a row may be that is shown
 WHILE = dt.timedelta(seconds=60)  # how old it may be to be left out by a filter
+IDS_WHILE = dt.timedelta(seconds=30)  # how old the list of ids may be, while a newer one is made
 
 Clock = Callable[[], dt.datetime]
 
@@ -59,13 +62,17 @@ class Wanted:
     text: str = ""
     name: str = ""
 
+    def may_take(self, incident: Incident) -> bool:
+        """Judge by what never changes."""
+        fault = incident.fault
+        return self.severity in ("", fault.severity) and self.name in ("", subject_name(fault))
+
     def takes(self, row: Row) -> bool:
         told = f"{row.id} {row.incident.key} {row.incident.fault.name} {row.cause}".lower()
         unclosed = self.status == "unclosed" and row.status is not Status.CLOSED
         return (
-            (not self.status or unclosed or row.status == self.status)
-            and self.severity in ("", row.incident.fault.severity)
-            and self.name in ("", row.name)
+            self.may_take(row.incident)
+            and (not self.status or unclosed or row.status == self.status)
             and self.text.lower() in told
         )
 
@@ -77,6 +84,8 @@ class Shelf:
         self._memory, self._clock = incidents, clock
         self._incidents: dict[str, Incident] = {}
         self._rows: dict[str, tuple[Row, dt.datetime]] = {}
+        self._ids: tuple[list[str], dt.datetime] | None = None
+        self._listing = threading.Lock()
         self._causes: dict[tuple[str, int], Diagnosis | None] = {}
         self._fixes: dict[str, str] = {}
 
@@ -94,10 +103,38 @@ class Shelf:
 
     def ids(self) -> Iterator[str]:
         """Yield the ids of all incidents, the newest first."""
-        for _, day in itertools.groupby(sorted(self._memory.ids(), reverse=True), lambda i: i[:8]):
+        for _, day in itertools.groupby(self._listed(), lambda known: known[:8]):
             known = [incident for id in day if (incident := self._incident(id))]
             for incident in sorted(known, key=lambda i: (i.opened_at, i.id), reverse=True):
                 yield incident.id
+
+    def _listed(self) -> list[str]:
+        """Return all ids, the newest day first. A page waits for the list only if it is very old.
+
+        Otherwise it takes the list that is there and has a new one made; who watches is told then.
+        """
+        kept = self._ids
+        if kept is None or self._clock() - kept[1] > IDS_WHILE:
+            with self._listing:  # whoever waited here takes what the first one brought
+                return self._list() if self._ids is kept or self._ids is None else self._ids[0]
+        if self._clock() - kept[1] > MOMENT and self._listing.acquire(blocking=False):
+            threading.Thread(target=self._list_beside, daemon=True).start()
+        return kept[0]
+
+    def _list(self) -> list[str]:
+        now = self._clock()
+        found = sorted(self._memory.ids(), reverse=True)
+        self._ids = found, now
+        return found
+
+    def renew(self) -> None:
+        """Have the next reader wait for a new list of ids."""
+        self._ids = None
+
+    def _list_beside(self) -> None:
+        with contextlib.suppress(FaultlineError):
+            self._list()
+        self._listing.release()
 
     def row(self, id: str, *, age: dt.timedelta = MOMENT) -> Row | None:
         """Return an incident's row, no older than `age`; None if nobody opened it."""
@@ -114,6 +151,9 @@ class Shelf:
         return row
 
     def _taken(self, id: str, wanted: Wanted) -> bool:
+        incident = self._incident(id)
+        if incident is None or not wanted.may_take(incident):
+            return False  # without a look at its records
         row = self.row(id, age=WHILE)
         return row is not None and wanted.takes(row)
 

@@ -161,12 +161,11 @@ def test_the_list_and_a_workloads_score_follow_what_happens(
     other = browser.new_page()
     other.goto(site.url)
 
-    later = about("score-0", starts_at=T0 + dt.timedelta(days=1))
+    later = about("score-0", starts_at=T0 + dt.timedelta(days=20))
     site.book.packaged(later)
 
-    page.wait_for_function("document.getElementById('score').textContent === '2'")
-    other.wait_for_function("document.querySelectorAll('.list strong').length > 0 && "
-                            "document.querySelector('.list strong').textContent === 'score'")  # fmt: skip # noqa: E501
+    page.locator("#score", has_text="2").wait_for()
+    other.locator(".list tbody tr:first-child strong", has_text="score").wait_for()
     other.close()
 
 

@@ -7,6 +7,7 @@ context sources in `adapters/sources/` fill them.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -52,6 +53,18 @@ class Capsule:
         wrong = sorted(name for name in listed | found if listed.get(name) != found.get(name))
         if wrong:
             raise Rejected(f"the capsule does not match its index: {', '.join(wrong[:5])}")
+
+
+def images_that_ran(capsule: Capsule) -> frozenset[str]:
+    """Return the images that rollouts in the capsule replaced: those ran before."""
+    try:
+        rollouts = json.loads(capsule.read("context/changes.json") or b"{}").get("rollouts", [])
+        differences = [found for rollout in rollouts for found in rollout["differences"]]
+        return frozenset(
+            str(found["before"]) for found in differences if found["field"].endswith(".image")
+        )
+    except (ValueError, KeyError, TypeError, AttributeError):  # nothing we can rely on
+        return frozenset()
 
 
 def belongs(name: str) -> bool:

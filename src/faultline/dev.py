@@ -52,10 +52,11 @@ class Line:
         probe(self.store)
         journal = Path(settings.journal)
         journal.parent.mkdir(parents=True, exist_ok=True)
+        self.journal = Journal(journal)
         self.broker = Broker(
             load(manifest_text()),
             {name: self._subscriber(name) for name in STEPS} | {"bridge": self._park},
-            Journal(journal),
+            self.journal,
             clock=time.time,
             serial={"launch"},
         )
@@ -95,6 +96,7 @@ class Line:
         if self._server:
             self._server.should_exit = True
         self.broker.stop()
+        self.journal.close()
         for thread in self._threads:
             thread.join(timeout=10)
         self._socket.close()

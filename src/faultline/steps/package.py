@@ -7,9 +7,10 @@ outlet, once each.
 from __future__ import annotations
 
 from faultline import keys, views
+from faultline.capsule import images_that_ran
 from faultline.errors import Rejected, TryAgain
 from faultline.event import INCIDENT_PACKAGED, Event
-from faultline.model import Packaged, Report
+from faultline.model import Packaged, Proposal, Report
 from faultline.ports import Outlet, Ports
 from faultline.proposal import propose
 
@@ -37,8 +38,12 @@ def decide(id: str, number: int, ports: Ports) -> None:
     diagnosis = ports.incidents.diagnosis(id, number)
     if diagnosis is None or ports.incidents.proposal(id, number):
         return
-    files, revision = ports.manifests.files(), ports.manifests.revision()
-    proposal = propose(diagnosis, files, ports.policy.patch, revision=revision)
+    ran = images_that_ran(ports.incidents.capsule(id))
+    try:
+        files, revision = ports.manifests.files(), ports.manifests.revision()
+        proposal = propose(diagnosis, files, ports.policy.patch, revision=revision, ran=ran)
+    except Rejected as error:  # too many manifests, say: people get the answer without a patch
+        proposal = Proposal(refused={"manifests": str(error)})
     ports.incidents.record(id, keys.run_record(number, keys.CHANGE), proposal)
 
 

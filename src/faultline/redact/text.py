@@ -20,7 +20,7 @@ Span = tuple[int, int, str]  # start, end, kind
 
 # what may stand between a name and its value, as it is or escaped in JSON (once or more often)
 _ESCAPE = rb"\\{1,4}(?:[nrtfbv\"'/]|u00[0-9a-fA-F]{2})"
-_GAP = rb"(?:[\s\"'`?]|" + _ESCAPE + rb")"
+_GAP = rb"(?:[ \t\r\f\v\"'`?]|" + _ESCAPE + rb")"
 _OPERATOR = rb"(?:[=>:|,]|" + _GAP + rb")"
 _FILLER = rb"(?:[ \t\w.-]|\\{1,4}t){0,24}+"
 _BEFORE = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrtfbv])|(?<=\\u00[0-9a-fA-F]{2}))"
@@ -144,7 +144,7 @@ def _beside(keyword: str) -> Rule:
     return Rule("secret", keyword.encode(), pattern, _is_random)
 
 
-_ENV_TAIL = rb"[\w.-]{0,40}(?:\\*[\"'])?,?\s{1,40}(?:\\*[\"'])?value(?:\\*[\"'])?\s?:\s?"
+_ENV_TAIL = rb"[\w.-]{0,40}+(?:\\*[\"'])?,?\s{1,40}+(?:\\*[\"'])?value(?:\\*[\"'])?\s?:\s?"
 _NAMES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("pass", ("",), "(?:word|wd|phrase)"),
     ("pwd", ("",), ""),
@@ -161,7 +161,8 @@ _WORDS = ("secret", "token", "credential", "key", "pass", "auth")
 _CONTEXT = (
     # user info of addresses, credentials of database drivers
     Rule("url-credentials", b"://", rb"://(?P<s>[^\s/@\"'<>\\]{0,256}:[^\s/@\"'<>\\]{1,512})@"),
-    Rule("url-credentials", b"@tcp(", rb"(?=@tcp[(])", None, rb"[\w.-]{1,64}:[^\s@\"']{1,99}\Z", 164),
+    Rule("url-credentials", b"@tcp(", rb"(?=@tcp[(])", None,
+         rb"[\w.-]{1,32}+:[^\s@\"']{1,64}+\Z", 97),
     # headers
     Rule(
         "authorization", b"authorization",

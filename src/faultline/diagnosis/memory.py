@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from faultline.diagnosis import usage
 from faultline.diagnosis.facts import Ended, Facts, Part, Was
-from faultline.diagnosis.quantities import clock, mebibytes, quantity, rounded_up
+from faultline.diagnosis.memory_limits import LIMIT, remedy
+from faultline.diagnosis.quantities import clock, mebibytes, quantity
 from faultline.diagnosis.records import Series
 from faultline.diagnosis.usage import Peak
-from faultline.diagnosis.wording import LIKELY, becomes_ready, finding, proved_if, restore
-from faultline.model import Action, Finding
+from faultline.diagnosis.wording import LIKELY, finding, proved_if
+from faultline.model import Finding
 
-LIMIT = "resources.limits.memory"
 NEAR = 0.9  # of the limit: the kernel kills between two measurements, so the last one is below
-RAISE_MAX = 2.0  # how far a limit is raised without an earlier one to go back to
 
 
 def analyze(facts: Facts) -> Iterable[Finding]:
@@ -53,7 +51,7 @@ def _beyond_limit(part: Part, kill: Ended, limit: float) -> Finding:
             leaked,
         ],
         rules_out=("crash_loop.exit", "probes"),
-        **_remedy(part, limit, lowered, peak if at_limit else None, bool(leak)),
+        **remedy(part, limit, lowered, peak if at_limit else None, bool(leak)),
     )
 
 
@@ -72,27 +70,6 @@ def _leaking(leak: Series | None) -> str:
     return (
         " Its use grows without resting, so a higher limit would only delay this." if leak else ""
     )
-
-
-def _remedy(
-    part: Part, limit: float, lowered: Was | None, peak: Peak | None, leak: bool
-) -> dict[str, Any]:
-    ready = becomes_ready(part.workload)
-    if leak:
-        return {"actions": [Action(action="Find what the program keeps in memory.", check=ready)]}
-    if lowered:
-        after, why = lowered.value, f"the limit of revision {lowered.revision}"
-    elif peak:
-        after, why = (
-            rounded_up(min(RAISE_MAX * limit, 1.5 * peak.size)),
-            "half above its highest use",
-        )
-    else:
-        return {
-            "actions": [Action(action="Measure its memory, then set the limit above.", check=ready)]
-        }
-    step = restore(f"Set the memory limit of {part.name} to {after}.", ready)
-    return {"actions": [step], "changes": [part.change(LIMIT, after, why)]}
 
 
 def _node_full(part: Part, kill: Ended) -> Finding:

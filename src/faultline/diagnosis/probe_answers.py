@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from faultline.diagnosis.documents import text
+from faultline.diagnosis.documents import number, text
 from faultline.diagnosis.probe_facts import Cause, Failing, before
 from faultline.diagnosis.wording import one_line
 
@@ -61,7 +61,7 @@ def timeout(failing: Failing) -> Cause | None:
     # proved because: the answer did not come in time, and the rollout shortened that time.
     if not re.search(r"deadline exceeded|Client\.Timeout|timed out|i/o timeout", failing.message):
         return None
-    was, now = failing.was("timeoutSeconds"), failing.get("timeoutSeconds") or 1
+    was, now = failing.was("timeoutSeconds"), number(failing.get("timeoutSeconds")) or 1
     shorter = was if was and isinstance(was.value, int) and was.value > now else None
     words = f"waits {now} s for an answer, which does not come in time"
     return before(failing, "timeout", "timeoutSeconds", words, shorter, bool(shorter))
@@ -73,8 +73,8 @@ def slow(failing: Failing) -> Cause | None:
     if not failing.kills or "connection refused" not in failing.message:
         return None
     for field in ("initialDelaySeconds", "failureThreshold", "periodSeconds"):
-        was, now = failing.was(field), failing.get(field) or 0
-        if was and isinstance(was.value, int) and isinstance(now, int) and was.value > now:
+        was, now = failing.was(field), number(failing.get(field))
+        if was and isinstance(was.value, int) and was.value > now:
             words = "kills the container before it has started"
             return before(failing, "start", field, words, was, failing.happening.count > 1)
     return Cause(

@@ -46,11 +46,9 @@ def port(failing: Failing) -> Cause | None:
     logged = failing.part.logs(_LISTENS)
     listens = int(logged[0][1]) if logged else None
     if listens == port:
-        return None  # it listens where it is asked: too early, or it died; see _slow and crash_loop
-    was, declared = (
-        failing.was(field),
-        [p.get("containerPort") for p in items(failing.part.get("ports"))],
-    )
+        return None  # it listens where it is asked: too early, or it died; see probe_answers.slow
+    was = failing.was(field)
+    declared = [p.get("containerPort") for p in items(failing.part.get("ports"))]
     words = f"asks port {port}, where nothing listens"
     if logged and _is_its_own(listens, declared, logged[0][0]):
         return Cause(

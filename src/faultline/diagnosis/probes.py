@@ -45,6 +45,7 @@ def _failing(part: Part) -> Iterable[Failing]:
 
 
 def _finding(part: Part, causes: list[Cause]) -> Finding:
+    # proved because: each condition says its rule; here, that the container does not end by itself.
     first = causes[0]
     which = " and ".join(sorted(c.failing.which for c in causes)) + " probe"
     better = [

@@ -10,6 +10,7 @@ from faultline.diagnosis.facts import Facts, Workload
 from faultline.diagnosis.node_size import knows_all_nodes, too_large
 from faultline.diagnosis.quantities import nearest
 from faultline.diagnosis.records import Happening
+from faultline.diagnosis.taints import taint
 from faultline.diagnosis.wording import (
     LIKELY,
     becomes_ready,
@@ -19,8 +20,6 @@ from faultline.diagnosis.wording import (
     restore,
 )
 from faultline.model import Finding
-
-_TAINT = re.compile(r"untolerated taint \{([^}]{1,200})\}|had taint \{([^}]{1,200})\}")
 
 
 def analyze(facts: Facts) -> Iterable[Finding]:
@@ -66,29 +65,6 @@ def _selector(workload: Workload, said: Happening) -> Iterator[Finding]:
         )
 
 
-def _taint(workload: Workload, said: Happening) -> Iterator[Finding]:
-    # proved because: the scheduler names the taint, and the revision before had tolerations for it.
-    match, was = _TAINT.search(said.message), workload.was("spec.tolerations")
-    if not match or "Insufficient" in said.message:
-        return
-    taint = match[1] or match[2]
-    tolerated = (
-        was and taint.split(":")[0] in str(was.value) and not workload.get("spec.tolerations")
-    )
-    yield finding(
-        "scheduling.taint",
-        proved_if(tolerated),
-        f"Nodes have the taint {one_line(taint)}, which is not tolerated",
-        f"{workload} does not tolerate the taint {one_line(taint)}."
-        + (f" Revision {was.revision} did." if was and tolerated else ""),
-        [said.cite(), was.evidence if was else None],
-        actions=[restore("Tolerate the taint, or free a node of it.", becomes_ready(workload))],
-        changes=[workload.change("spec.tolerations", was.value, "as before")]
-        if was and tolerated
-        else (),
-    )
-
-
 def _full(workload: Workload, said: Happening) -> Iterator[Finding]:
     if "Insufficient" in said.message:
         short = sorted(set(re.findall(r"Insufficient ([\w./-]{1,60})", said.message)))
@@ -104,6 +80,6 @@ def _full(workload: Workload, said: Happening) -> Iterator[Finding]:
 _CONDITIONS: tuple[Callable[[Workload, Happening], Iterator[Finding]], ...] = (
     _selector,
     too_large,
-    _taint,
+    taint,
     _full,
 )

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from faultline.diagnosis.documents import child, items, mapping, text
+from faultline.diagnosis.documents import child, mapping, text
 from faultline.diagnosis.facts import Facts, Object, Workload
 from faultline.diagnosis.quantities import nearest
+from faultline.diagnosis.service_ports import change, selects, wrong_port
 from faultline.diagnosis.wording import HINT, PROVED, finding, one_line, restore
 from faultline.diagnosis.workloads import Around
-from faultline.model import Change, Evidence, Finding
+from faultline.model import Evidence, Finding
 
 
 def analyze(facts: Facts) -> Iterable[Finding]:
@@ -21,11 +22,7 @@ def analyze(facts: Facts) -> Iterable[Finding]:
             for workload in facts.workloads:
                 if workload.object.namespace == service.namespace:
                     yield from _misses(service, selector, workload)
-                    yield from _ports(service, selector, workload)
-
-
-def _selects(selector: dict[str, Any], labels: dict[str, Any]) -> bool:
-    return all(labels.get(key) == value for key, value in selector.items())
+                    yield from wrong_port(service, selector, workload)
 
 
 def _misses(service: Object, selector: dict[str, Any], workload: Workload) -> Iterator[Finding]:
@@ -33,9 +30,7 @@ def _misses(service: Object, selector: dict[str, Any], workload: Workload) -> It
     # labels but one, that one differs by an edit or two (or the rollout changed it), and the
     # service has the workload's name. Else a workload that the capsule lacks may be meant.
     pods, labels = workload.facts.of("Pod"), mapping(workload.get("metadata.labels"))
-    if not workload.pods or any(
-        _selects(selector, mapping(p.get("metadata.labels"))) for p in pods
-    ):
+    if not workload.pods or any(selects(selector, mapping(p.get("metadata.labels"))) for p in pods):
         return
     wrong = [key for key, value in selector.items() if labels.get(key) != value]
     if len(wrong) != 1 or not text(labels.get(wrong[0])):
@@ -62,7 +57,7 @@ def _misses(service: Object, selector: dict[str, Any], workload: Workload) -> It
         ],
         rules_out=("probes",),
         actions=[restore(f"Select {has}.", f"{service} has ready endpoints.")],
-        changes=[_change(service, field, asked, has)],
+        changes=[change(service, field, asked, has)],
     )
 
 
@@ -74,38 +69,3 @@ def _empty(facts: Around, service: Object) -> Evidence | None:
     if not slices or any(s.get("endpoints") or s.get("subsets") for s in slices):
         return None
     return slices[0].cite("metadata.name")
-
-
-def _ports(service: Object, selector: dict[str, Any], workload: Workload) -> Iterator[Finding]:
-    # proved because: the service asks for a port by name, and no container of the pods it selects
-    # has a port of that name.
-    if not _selects(selector, mapping(workload.get("metadata.labels"))):
-        return
-    names = {text(p.get("name")) for c in workload.parts for p in items(c.get("ports"))} - {""}
-    for index, port in enumerate(items(service.get("spec.ports"))):
-        target = port.get("targetPort")
-        if not isinstance(target, str) or target.isdigit() or target in names:
-            continue
-        field = f"spec.ports[{index}].targetPort"
-        better = nearest(target, names)
-        declared: Evidence | None = next(
-            (c.cite("ports") for c in workload.parts if c.get("ports")), None
-        )
-        yield finding(
-            "selectors.no-port",
-            PROVED if workload.ready else HINT,
-            f"Service {service.name} asks for the port {one_line(target)}, which no pod has",
-            f"{service} sends to the port named {one_line(target)}; the containers of "
-            f"{workload} name {', '.join(sorted(names)) or 'no port'}.",
-            [service.cite(field), declared],
-            actions=[
-                restore(f"Send to {better or 'a port that exists'}.", f"{service} has endpoints.")
-            ],
-            changes=[_change(service, field, target, better)] if better else (),
-        )
-
-
-def _change(service: Object, field: str, before: str, after: str) -> Change:
-    return Change(
-        target=service.target, field=field, before=before, after=after, reason="what the pods have"
-    )

@@ -39,3 +39,12 @@ def test_a_proof_in_the_code_says_its_rule() -> None:
         text = path.read_text()
         if re.search(r"^ +(PROVED,|proved_if\()", text, re.MULTILINE):
             assert "# proved because:" in text or "knows_all_nodes" in text, path.name
+
+
+def test_the_map_of_alerts_has_each_of_the_125_names_once() -> None:
+    text = (ROOT / "docs" / "alerts.md").read_text()
+
+    names = re.findall(r"(?m)^- `([A-Z][A-Za-z]+)`$", text)
+
+    assert len(names) == len(set(names)) == 125
+    assert {"KubePodCrashLooping", "NodeClockSkewDetected", "Watchdog"} <= set(names)

@@ -35,6 +35,7 @@ OTHER_FILES = 16  # of a capsule: everything that is not an object
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
+_POINT = re.compile(r"\[\s+([0-9.eE+-]+),\s+([0-9.eE+-]+)\s+\]")  # of a series: on one line
 _NODE_STATUS = ("allocatable", "capacity", "conditions", "nodeInfo")
 
 
@@ -229,10 +230,10 @@ def _json(name: str, value: Object) -> tuple[str, bytes]:
 
 def _file(name: str, value: Object | str) -> tuple[str, bytes]:
     """Return a file of the capsule; one that is too large is cut, lists from their end."""
-    text = value if isinstance(value, str) else dump_json(value)
+    text = value if isinstance(value, str) else _POINT.sub(r"[\1, \2]", dump_json(value))
     while not isinstance(value, str) and len(text.encode()) > context_file_bytes_max:
         value = {k: v[: len(v) // 2] if isinstance(v, list) else v for k, v in value.items()}
-        text = dump_json(value | {"truncated": CUT})
+        text = _POINT.sub(r"[\1, \2]", dump_json(value | {"truncated": CUT}))
     data = text.encode("utf-8", "replace")
     if len(data) > context_file_bytes_max:
         data = data[: context_file_bytes_max - 64] + f"\n{CUT}\n".encode()

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from faultline.adapters.sources.references import backends, pod_spec, references
 from faultline.adapters.sources.rollouts import revision_of, template_of
 from faultline.correlate import owner_of
 from faultline.errors import FaultlineError, NotFound
@@ -22,7 +23,6 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job", "Rollou
 REVISIONS_MAX = 4
 PODS_MAX = 10
 NODES_MAX = 20
-EVERY_PODS = "kube-root-ca.crt"  # in each namespace, mounted in each pod: says nothing
 CLUSTER_WIDE = ("Node", "PersistentVolume", "StorageClass")
 
 
@@ -125,7 +125,7 @@ def _around(workload: Object, look: Lookout) -> Iterator[Found]:
     revisions, pods = _owned(workload, look)
     yield from (_found("revision", r) for r in revisions)
     yield from (_found("pod", p) for p in pods)
-    specs = [s for s in (_pod_spec(workload), *(p.get("spec") for p in pods)) if s]
+    specs = [s for s in (pod_spec(workload), *(p.get("spec") for p in pods)) if s]
     labels = _labels(workload, pods)
     yield from _referred(specs, pods, look)
     yield from _pointing(workload, labels, look)
@@ -162,12 +162,6 @@ def _is_ready(pod: Object) -> bool:
     return any(c.get("type") == "Ready" and c.get("status") == "True" for c in conditions)
 
 
-def _pod_spec(workload: Object) -> Object:
-    spec = workload.get("spec") or {}
-    spec = (spec.get("jobTemplate") or {}).get("spec") or spec  # CronJob
-    return (spec.get("template") or {}).get("spec") or (spec if "containers" in spec else {})
-
-
 def _labels(workload: Object, pods: Sequence[Object]) -> Object:
     template = template_of(workload) if workload["kind"] != "Pod" else workload
     found = (template.get("metadata") or {}).get("labels") or {}
@@ -188,38 +182,6 @@ def _referred(specs: Sequence[Object], pods: Sequence[Object], look: Lookout) ->
             yield from (_found("similar", there[n]) for n in close)
         if value is not None and kind == "PersistentVolumeClaim":
             yield from _storage(value, look)
-
-
-def references(spec: Object) -> Iterator[tuple[str, str]]:
-    """Yield kind and name of every object that a pod's spec refers to by name."""
-    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
-        for source in container.get("envFrom") or ():
-            yield from _named(source, configMapRef="ConfigMap", secretRef="Secret")
-        for variable in container.get("env") or ():
-            value = variable.get("valueFrom") or {}
-            yield from _named(value, configMapKeyRef="ConfigMap", secretKeyRef="Secret")
-    for volume in spec.get("volumes") or ():
-        yield from _of_volume(volume)
-        for part in (volume.get("projected") or {}).get("sources") or ():
-            yield from _of_volume(part)
-    yield from (("Secret", s["name"]) for s in spec.get("imagePullSecrets") or () if "name" in s)
-    yield "ServiceAccount", str(spec.get("serviceAccountName") or "default")
-
-
-def _named(source: Object, **kinds: str) -> Iterator[tuple[str, str]]:
-    for key, kind in kinds.items():
-        if name := (source.get(key) or {}).get("name"):
-            yield kind, str(name)
-
-
-def _of_volume(volume: Object) -> Iterator[tuple[str, str]]:
-    config, secret = volume.get("configMap") or {}, volume.get("secret") or {}
-    if config.get("name") not in (None, EVERY_PODS):
-        yield "ConfigMap", str(config["name"])
-    if name := secret.get("secretName") or secret.get("name"):
-        yield "Secret", str(name)
-    if name := (volume.get("persistentVolumeClaim") or {}).get("claimName"):
-        yield "PersistentVolumeClaim", str(name)
 
 
 def _claims_of_set(pod: Object, look: Lookout) -> Iterator[str]:
@@ -253,7 +215,7 @@ def _pointing(workload: Object, labels: Object, look: Lookout) -> Iterator[Found
         if (piece["metadata"].get("labels") or {}).get("kubernetes.io/service-name") in served:
             yield _found("endpoints", piece)
     for ingress in look.all("Ingress"):
-        if served & set(_backends(ingress.get("spec"))):
+        if served & set(backends(ingress.get("spec"))):
             yield _found("ingress", ingress)
     yield from _governing(name, labels, look)
 
@@ -279,18 +241,6 @@ def _selects(selector: Object | None, labels: Object) -> bool:
 
 def _is_like(service: str, workload: str) -> bool:
     return service == workload or service.startswith(workload + "-")
-
-
-def _backends(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        service = node.get("service")
-        if isinstance(service, dict) and "name" in service:
-            yield str(service["name"])
-        for value in node.values():
-            yield from _backends(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _backends(value)
 
 
 def _nodes(pods: Sequence[Object], look: Lookout) -> Iterator[Found]:

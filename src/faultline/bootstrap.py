@@ -114,6 +114,10 @@ def sources(settings: Settings, store: Store) -> Sequence[Source]:
         from faultline.adapters.sources.recorded import RecordedCluster
 
         found.append(ClusterSource(RecordedCluster(Path(settings.recorded_cluster))))
+    if settings.prometheus_url:
+        from faultline.adapters.sources.prometheus import PrometheusSource
+
+        found.append(PrometheusSource(settings.prometheus_url))
     return found
 
 

@@ -64,7 +64,7 @@ def _finding(part: Part, name: str, words: str, said: tuple[str, Evidence | None
     return finding(
         f"image_pull.{name}",
         certainty,
-        f"The image of {part.name} cannot be pulled: {words}",
+        f"The image of {part.name} cannot be pulled: {words.split(':')[0]}",
         f"{part} waits for its image {one_line(image, 200)}: {words}.{before}",
         [cited, part.cite("image"), was.evidence if was else None, policy],
         rules_out=("probes", "crash_loop"),
@@ -79,7 +79,7 @@ def _step(part: Part, name: str, back: Was | None) -> Action:
         return restore(f"Use {one_line(back.value)} again, or publish the new image.", ready)
     words = {
         "rate-limited": "Wait, or pull through a mirror or with an account.",
-        "denied": "Check the pull secret and what its account may read.",
+        "denied": "Name a pull secret in imagePullSecrets whose account may read this image.",
         "not-found": "Name an image that the registry has, or publish this one.",
     }
     return restore(words.get(name, "Check the image's name and the way to its registry."), ready)

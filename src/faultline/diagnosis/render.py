@@ -116,12 +116,14 @@ def _inference(finding: Finding, facts: list[Evidence]) -> dict[str, Any]:
 
 def _hypothesis(finding: Finding, facts: list[Evidence], verdict: Verdict) -> dict[str, Any]:
     first = finding is verdict.findings[0]
-    check = finding.actions[0].check if finding.actions else "The fault clears."
+    test = "Gather the evidence again: it is false if what it cites is gone and the fault is not."
+    if finding.actions:
+        test = f"Take its first action. It is false unless this follows: {finding.actions[0].check}"
     return {
         "finding": finding,
         "facts": _numbers(finding, facts),
         "against": "none found" if first else "a better proved hypothesis stands above",
-        "test": f"Make the change. It is false unless this follows: {check}",
+        "test": test,
         "confidence": _CONFIDENCE[finding.certainty],
     }
 

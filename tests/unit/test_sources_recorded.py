@@ -166,7 +166,7 @@ def test_events_are_those_of_the_objects_newest_first():
 def test_events_are_not_more_than_the_limit(tmp_path):
     about = {"kind": "Deployment", "name": "checkout", "namespace": "shop"}
     events = [
-        thing("Event", f"e{n}", involvedObject=about, lastTimestamp=f"2026-11-21T09:00:{n:04}Z")
+        thing("Event", f"e{n}", involvedObject=about, lastTimestamp=f"2026-11-20T09:00:{n:04}Z")
         for n in range(k8s_events_max + 5)
     ]
 
@@ -212,7 +212,7 @@ def test_rollouts_say_what_each_revision_changed_newest_first():
     newest, before = read(collected(MEMORY), "changes.json")["rollouts"]
 
     assert (newest["revision"], newest["previous"]) == (7, 6)
-    assert newest["at"] == "2026-11-21T09:31:07Z"
+    assert newest["at"] == "2026-11-20T09:31:07Z"
     field = "spec.template.spec.containers[name=app].resources.limits.memory"
     assert {"field": field, "before": "256Mi", "after": "64Mi"} in newest["differences"]
     assert [d["field"].rsplit(".", 1)[1] for d in before["differences"]] == ["image"]

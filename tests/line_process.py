@@ -205,6 +205,8 @@ class LineProcess:
         if self._known is not None:
             self._known.signal(number)
             until(lambda: not self.alive, wait_s, "the line is gone")
+        if self._process is not None:
+            self._process.wait(5)
 
     def dispose(self) -> None:
         """Kill it, and the runs that outlive it."""
@@ -231,9 +233,10 @@ class LineProcess:
             connection.request(method, path, body, dict(headers or {}))
             answer = connection.getresponse()
             answer.read()
-            return answer.status
         except (OSError, http.client.HTTPException):
             return 0
+        else:
+            return answer.status
         finally:
             connection.close()
 

@@ -52,6 +52,9 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: FaultyS3
 
+    def do_PUT(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
         trouble = self.server.troubled()
@@ -65,8 +68,6 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             time.sleep(self.server.slow_s if trouble == "slow" else 0)
             self._pass_on(body, lost=trouble == "lost")
-
-    do_PUT = do_HEAD = do_DELETE = do_GET
 
     def _pass_on(self, body: bytes, *, lost: bool) -> None:
         upstream = http.client.HTTPConnection(self.server.upstream, timeout=20)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -16,11 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from line_process import Census, LineProcess, Nursery, alert, disposed, until, until_settled
+from line_process import Census, LineProcess, Nursery, alert, disposed, until_settled
 
-from faultline import keys
 from faultline.bootstrap import now
-from faultline.model import RunStatus, Status
+from faultline.model import Status
 
 KILLS = int(os.environ.get("KILLS", "8"))
 ACKS = int(os.environ.get("ACKS", "200"))

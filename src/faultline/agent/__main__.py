@@ -11,11 +11,13 @@
 
 Killed at any moment and started again, it goes on: a result that stands is only announced, an
 engine that has ended is only collected, one that was cut off starts anew. Exit 0: the result is in
-the store, whatever it says; 75: try again; 78: there is nothing here that could ever run.
+the store, whatever it says; 75: try again, and `<run>.again` beside the folder says so to whoever
+has no exit codes; 78: there is nothing here that could ever run.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -53,8 +55,19 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
         Attempt(run, incidents, environment, stop).finish()
     except FaultlineError as error:
         log.critical("%s", error, extra={"event": "run.failed"})
-        return NEVER if isinstance(error, Rejected | NotFound) else TRY_AGAIN
+        if isinstance(error, Rejected | NotFound):
+            return NEVER
+        _ask_again(environment)
+        return TRY_AGAIN
     return 0
+
+
+def _ask_again(environment: Mapping[str, str]) -> None:
+    if key := environment.get("FAULTLINE_RUN"):
+        incident_id, number = parse_key(key)
+        root = Path(environment.get("WORKSPACE_ROOT", ".faultline/runs"))
+        with contextlib.suppress(OSError):
+            (root / f"{incident_id}-{number}.again").touch(mode=0o600)
 
 
 def named_run(incidents: Incidents, environment: Mapping[str, str]) -> Run:

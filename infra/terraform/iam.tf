@@ -1,0 +1,76 @@
+# One role per service account, with the prefixes that this step reads and writes and no others
+# (docs/architecture.md, "Least power"). Nobody may delete.
+
+locals {
+  access = {
+    bridge  = { read = ["probe.txt"], write = ["README.md", "probe.txt", "payloads/*", "data/*", "parked/*"] }
+    triage  = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*"], write = ["probe.txt", "data/*", "claims/*", "ignored/*", "incidents/*", "parked/*"] }
+    context = { read = ["probe.txt", "data/*", "payloads/*", "incidents/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
+    launch  = { read = ["probe.txt", "data/*", "incidents/*", "started/*"], write = ["probe.txt", "data/*", "incidents/*", "started/*", "parked/*"] }
+    package = { read = ["probe.txt", "data/*", "incidents/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
+    close   = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*"], write = ["probe.txt", "data/*", "cleared/*", "incidents/*", "parked/*"] }
+    sweep   = { read = ["probe.txt", "claims/*", "cleared/*", "incidents/*", "started/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
+    web     = { read = ["probe.txt", "claims/*", "cleared/*", "ignored/*", "parked/*", "incidents/*", "started/*"], write = ["incidents/*"] }
+    agent   = { read = ["incidents/*"], write = ["incidents/*/runs/*"] }
+  }
+  roles = var.oidc_provider_arn == null ? {} : local.access
+}
+
+data "aws_iam_policy_document" "trust" {
+  for_each = local.roles
+  statement {
+    actions = ["sts:AssumeRoleWithWebIdentity"]
+    principals {
+      type        = "Federated"
+      identifiers = [var.oidc_provider_arn]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "${var.oidc_issuer}:sub"
+      values   = ["system:serviceaccount:${each.key == "agent" ? var.agent_namespace : var.namespace}:${each.key}"]
+    }
+    condition {
+      test     = "StringEquals"
+      variable = "${var.oidc_issuer}:aud"
+      values   = ["sts.amazonaws.com"]
+    }
+  }
+}
+
+data "aws_iam_policy_document" "access" {
+  for_each = local.roles
+  statement {
+    sid       = "Read"
+    actions   = ["s3:GetObject"]
+    resources = [for prefix in each.value.read : "${aws_s3_bucket.incidents.arn}/${prefix}"]
+  }
+  statement {
+    sid       = "WriteOnce"
+    actions   = ["s3:PutObject"]
+    resources = [for prefix in each.value.write : "${aws_s3_bucket.incidents.arn}/${prefix}"]
+  }
+  statement {
+    sid       = "List"
+    actions   = ["s3:ListBucket"]
+    resources = [aws_s3_bucket.incidents.arn]
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = each.value.read
+    }
+  }
+}
+
+resource "aws_iam_role" "step" {
+  for_each           = local.roles
+  name               = "${var.bucket}-${each.key}"
+  assume_role_policy = data.aws_iam_policy_document.trust[each.key].json
+  tags               = var.tags
+}
+
+resource "aws_iam_role_policy" "step" {
+  for_each = local.roles
+  name     = "store"
+  role     = aws_iam_role.step[each.key].id
+  policy   = data.aws_iam_policy_document.access[each.key].json
+}

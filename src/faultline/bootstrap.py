@@ -85,6 +85,7 @@ def sink(settings: Settings) -> Sink:
 
 
 class NoSink:
+        quiet_s=settings.quiet_s,
     """There is nowhere to send events to."""
 
     def send(self, event: Event) -> None:
@@ -137,7 +138,8 @@ def outlets(settings: Settings, console: TextIO) -> Sequence[Outlet]:
     from faultline.adapters.outlets.git import GitOutlet
 
     found: list[Outlet] = []
-    if settings.manifests and (Path(settings.manifests) / ".git").exists():
+    writes = settings.manifests and not settings.shadow
+    if writes and (Path(settings.manifests) / ".git").exists():
         found.append(
             GitOutlet(
                 Path(settings.manifests).absolute(),

@@ -21,6 +21,9 @@ CONTEXT_READY = "dev.faultline.context.ready.v1"
 RUN_FINISHED = "dev.faultline.run.finished.v1"
 INCIDENT_PACKAGED = "dev.faultline.incident.packaged.v1"
 INCIDENT_CLOSED = "dev.faultline.incident.closed.v1"
+CHANGE_MERGED = "dev.faultline.change.merged.v1"
+FIX_VERIFIED = "dev.faultline.fix.verified.v1"
+FIX_FAILED = "dev.faultline.fix.failed.v1"
 PING = "dev.knative.sources.ping"
 
 FAULT_TYPES = frozenset({FAULT_DETECTED, FAULT_CLEARED})

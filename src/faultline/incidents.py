@@ -19,7 +19,7 @@ from faultline import keys
 from faultline.capsule import Capsule, belongs
 from faultline.correlate import correlation_key
 from faultline.errors import AlreadyExists, NotFound, Rejected
-from faultline.event import Event, to_json
+from faultline.event import Event, from_json, to_json
 from faultline.model import (
     Claim,
     Cleared,
@@ -37,7 +37,9 @@ from faultline.model import (
     Result,
     Run,
     Status,
+    Shadow,
     runs_of,
+    Verification,
     status_of,
 )
 from faultline.store import Store
@@ -249,6 +251,31 @@ class Incidents:
     def receipt(self, incident_id: str, outlet: str) -> Receipt | None:
         return self._read(incident_id, keys.receipt(outlet), Receipt)
 
+
+    # what became of the fix
+
+    def opener(self, incident_id: str) -> Event:
+        """Return the event that opened the incident. Raises NotFound."""
+        return from_json(json.loads(self.read(incident_id, keys.EVENT)))
+
+    def note_announced(self, incident_id: str, event: Event, *, at: dt.datetime) -> None:
+        """Put on file that this event about the incident was sent."""
+        record = {"sent_at": at.isoformat(), "event": to_json(event)}
+        self.record(incident_id, keys.announced(event.type), _json(record))
+
+    def shadow(self, incident_id: str) -> Shadow | None:
+        return self._read(incident_id, keys.SHADOW, Shadow)
+
+    def verification(self, incident_id: str) -> Verification | None:
+        return self._read(incident_id, keys.VERIFIED, Verification)
+
+    def later(self, incident: Incident) -> list[Incident]:
+        """Return the episodes of the same key that came after this one, in order."""
+        found = [claim.incident for claim in self.claims(incident.key)]
+        return sorted(
+            (other for other in found if other.episode > incident.episode),
+            key=lambda other: other.episode,
+        )
     def merges(self, incident_id: str) -> list[Merged]:
         folder = keys.incident(incident_id, "merged/")
         return [Merged.model_validate_json(self.store.get(k)) for k in self.store.list(folder)]

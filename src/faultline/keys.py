@@ -20,6 +20,8 @@ EVENT = "event.json"
 INCIDENT = "incident.json"
 README = "README.md"
 CLOSED = "closed.json"
+SHADOW = "shadow.json"
+VERIFIED = "verified.json"
 PROMPT = "PROMPT.md"
 INDEX = "context/index.json"
 REPORT = "report/index.html"
@@ -122,6 +124,11 @@ def merged(outlet: str) -> str:
 
 
 def claims(correlation_key: str) -> str:
+def announced(event_type: str) -> str:
+    """Return the name of the record that this event about the incident was sent."""
+    return f"announced/{part(event_type)}.json"
+
+
     """Return the folder of a key's claims. The key comes from `correlate.py`, already in parts."""
     return f"claims/{correlation_key}/"
 

@@ -100,12 +100,15 @@ def _is_question(name: str, run: Run) -> bool:
     return answer or of_run[1] == keys.RUN
 
 
+_AFTERMATH = (keys.CLOSED, keys.SHADOW, keys.VERIFIED)
+
+
 def _copy_aftermath(
     copy: Incidents, original: Incidents, incident_id: str, names: frozenset[str]
 ) -> None:
     """Copy what came from outside after the answer: receipts, merges, closing, who was told."""
     for name in sorted(names):
-        outside = name.startswith(("published/", "merged/")) or name == keys.CLOSED
+        outside = name.startswith(("published/", "merged/")) or name in _AFTERMATH
         if outside:
             copy.record(incident_id, name, original.read(incident_id, name))
 

@@ -9,6 +9,7 @@ from faultline.steps.launch import launch
 from faultline.steps.package import package
 from faultline.steps.sweep import sweep
 from faultline.steps.triage import triage
+from faultline.steps.verify import verify
 
 STEPS: dict[str, Step] = {
     "triage": triage,
@@ -17,4 +18,5 @@ STEPS: dict[str, Step] = {
     "package": package,
     "close": close,
     "sweep": sweep,
+    "verify": verify,
 }

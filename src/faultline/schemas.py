@@ -57,6 +57,38 @@ class Closed(Data):
     by: str
 
 
+class Changed(Data):
+    """People changed what the incident is about: they merged our change, or made one of theirs."""
+
+    incident: str
+    ours: bool
+    at: AwareDatetime  # when it was merged; for theirs, when it was seen
+    outlet: str = ""  # where ours was merged
+    revision: str = ""
+    by: str = ""
+    score: float | None = None  # how near our proposal was to theirs: 1 is the same
+
+
+class Verified(Data):
+    """The fix held: merged, cleared, and quiet for the time that was set."""
+
+    incident: str
+    ours: bool
+    fixed_at: AwareDatetime
+    cleared_at: AwareDatetime
+    quiet_s: int
+
+
+class FixFailed(Data):
+    """The fix did not hold: the condition came back, here or in the next incident."""
+
+    incident: str
+    ours: bool
+    fixed_at: AwareDatetime
+    again: str  # the incident in which it came back
+    fault: str  # the name of the fault that came back
+
+
 EVENTS: dict[str, tuple[type[BaseModel], str]] = {  # type -> (its data, the pattern of its source)
     event.FAULT_DETECTED: (Fault, "/faultline/bridge/{cluster}"),
     event.FAULT_CLEARED: (Fault, "/faultline/bridge/{cluster}"),
@@ -65,6 +97,9 @@ EVENTS: dict[str, tuple[type[BaseModel], str]] = {  # type -> (its data, the pat
     event.RUN_FINISHED: (Result, "/faultline/runs/{run}"),
     event.INCIDENT_PACKAGED: (Packaged, "/faultline/package"),
     event.INCIDENT_CLOSED: (Closed, "/faultline/close"),
+    event.CHANGE_MERGED: (Changed, "/faultline/verify"),
+    event.FIX_VERIFIED: (Verified, "/faultline/verify"),
+    event.FIX_FAILED: (FixFailed, "/faultline/verify"),
 }
 
 

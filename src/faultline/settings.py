@@ -115,6 +115,12 @@ class Settings(BaseModel):
 def fields() -> dict[str, tuple[str, Any]]:
     """Return every setting by its dotted name: (variable, pydantic's field)."""
     found: dict[str, tuple[str, Any]] = {}
+    quiet_s: int = _field(
+        600, "FAULTLINE_QUIET", "seconds without a fault until a fix counts as verified", ge=0
+    )
+    shadow: bool = _field(
+        False, "FAULTLINE_SHADOW", "no branch is made; proposals are scored against people's fixes"
+    )
     for prefix, model in (("", Settings), ("agent_runtime.", AgentRuntime)):
         for name, field in model.model_fields.items():
             if isinstance(field.json_schema_extra, dict):

@@ -1,10 +1,26 @@
-"""Did the fix hold? Pure, over an incident's faults and the merges that were seen."""
+"""Did the fix hold? Pure, over an incident's faults, what people changed, and what came after.
+
+`because` says why an incident closes, at the moment when its last fault ends; `settle` says later
+whether it stayed that way. How near our proposal was to people's own fix is `shadow.py`.
+"""
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from faultline.model import Cleared, ClosedBecause, Fault, Merged
+from faultline.model import (
+    Cleared,
+    Closed,
+    ClosedBecause,
+    Fault,
+    Incident,
+    Merged,
+    Outcome,
+    Shadow,
+    Verification,
+)
 
 
 def because(
@@ -24,3 +40,68 @@ def because(
     ends = [end.at for _, end in faults if end]
     held = bool(ends) and max(ends) >= merged_at
     return ClosedBecause.VERIFIED if held else ClosedBecause.CLEARED
+
+
+@dataclass(frozen=True)
+class Aftermath:
+    """What followed an incident: its end, what people changed, and the next episodes."""
+
+    incident_id: str
+    closed: Closed | None
+    faults: Sequence[tuple[Fault, Cleared | None]]
+    merges: Sequence[Merged] = ()
+    shadow: Shadow | None = None  # people's own fix
+    later: Sequence[Incident] = ()  # episodes of the same key
+
+
+def settle(found: Aftermath, now: dt.datetime, quiet_s: int) -> Verification | None:
+    """Say whether the fix held; None: there was none, it is too early, or nobody can tell.
+
+    Failed: a fault of the same workload began after the fix, whatever its name. Verified: the last
+    fault ended after the fix, and `quiet_s` seconds have passed since without another. When people
+    made a fix of their own is not known: it counts from when it was seen; the fault is over then.
+    """
+    merged_at = min((merge.at for merge in found.merges), default=None)
+    fixed_at = merged_at or (found.shadow.at if found.shadow else None)
+    if fixed_at is None or found.closed is None:
+        return None
+    ours = merged_at is not None
+    if again := _again(found, merged_at):
+        return Verification(
+            outcome=Outcome.FAILED,
+            at=now,
+            ours=ours,
+            fixed_at=fixed_at,
+            again=again[0],
+            fault=again[1],
+        )
+    cleared_at = _cleared_at(found.faults)
+    if cleared_at is None or (merged_at and cleared_at < merged_at):
+        return None
+    if (now - max(cleared_at, fixed_at)).total_seconds() < quiet_s:
+        return None
+    return Verification(
+        outcome=Outcome.VERIFIED,
+        at=now,
+        ours=ours,
+        fixed_at=fixed_at,
+        cleared_at=cleared_at,
+        quiet_s=quiet_s,
+    )
+
+
+def _again(found: Aftermath, merged_at: dt.datetime | None) -> tuple[str, str] | None:
+    """Return the incident in which a fault began after the fix, and the fault's name."""
+    own = ((found.incident_id, fault) for fault, _ in found.faults if merged_at)
+    later = ((incident.id, incident.fault) for incident in found.later)
+    for incident_id, fault in (*own, *later):
+        if merged_at is None or fault.starts_at > merged_at:
+            return incident_id, fault.name
+    return None
+
+
+def _cleared_at(faults: Sequence[tuple[Fault, Cleared | None]]) -> dt.datetime | None:
+    """Return when the last fault ended; None if one that can end has not."""
+    if any(fault.clears and end is None for fault, end in faults):
+        return None
+    return max((end.at for _, end in faults if end), default=None)

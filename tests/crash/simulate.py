@@ -8,6 +8,7 @@ the accidents stop, the broker delivers what it owes, sweep pings, and the promi
 I1 every accepted incident comes to an end      I4 at most one pull request per incident
 I2 at most one Job per attempt                  I5 at most one top-level message per incident
 I3 no Job without its sealed capsule            I6 nothing begins after a person closed it
+I7 a fix that held is said to hold, and each thing is said of it under one id
 
 Run it: `make simulate SEEDS=20000`, one seed again: `python tests/crash/simulate.py --seed 4711`.
 """
@@ -19,10 +20,10 @@ import datetime as dt
 import random
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,16 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from faultline import keys, wire
 from faultline.adapters.stores.memory import MemoryStore
 from faultline.bridge.events import event_of
-from faultline.event import PING, RUN_FINISHED, Event, format_time, from_json
+from faultline.event import (
+    CHANGE_MERGED,
+    FIX_FAILED,
+    FIX_VERIFIED,
+    PING,
+    RUN_FINISHED,
+    Event,
+    format_time,
+    from_json,
+)
 from faultline.incidents import Incidents
 from faultline.model import (
     Closed,
@@ -64,8 +74,8 @@ ROUTES = {
     "dev.faultline.context.ready.v1": "launch",
     "dev.faultline.run.finished.v1": "package",
     "dev.faultline.fault.cleared.v1": "close",
-    PING: "sweep",
 }
+ON_PING = ("sweep", "verify")
 WORKERS = 3
 DELIVERIES_MAX = 3_000  # within a round; then something goes in circles
 ROUNDS_MAX = 60  # of redelivery and sweeping after the accidents have stopped
@@ -158,6 +168,7 @@ class Place:
     def __init__(self, sim: Simulation, name: str) -> None:
         self.sim, self.name = sim, name
         self.made: Counter[str] = Counter()
+        self.merges: dict[str, Merged] = {}
 
     def deliver(self, report: Report, receipt: Receipt | None) -> Receipt:
         id = report.incident.id
@@ -170,8 +181,12 @@ class Place:
             self.made[id] += 1
         return receipt or Receipt(outlet=self.name, reference=id, made_at=self.sim.now)
 
+    def merge(self) -> None:
+        for id in self.made:
+            self.merges.setdefault(id, Merged(outlet=self.name, at=self.sim.now))
+
     def merged(self, receipt: Receipt) -> Merged | None:
-        return None
+        return self.merges.get(receipt.reference)
 
 
 class Jobs:
@@ -218,6 +233,7 @@ class Simulation:
         self.forge, self.chat = Place(self, "pull-request"), Place(self, "message")
         self.jobs = Jobs(self)
         self.owed: list[tuple[str, Event]] = []
+        self.said: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
         self.workers: list[tuple[greenlet, tuple[str, Event]]] = []
         self.report = Outcome(seed)
         self.accepted: dict[str, Fault] = {}
@@ -229,7 +245,7 @@ class Simulation:
             manifests=NoFiles(),
             outlets=[self.forge, self.chat],
             sink=self,
-            policy=Policy(slots=2, slots_per_cluster=2, nudge_after_s=60),
+            policy=Policy(slots=2, slots_per_cluster=2, nudge_after_s=60, quiet_s=60),
             clock=lambda: self.now,
         )
 
@@ -239,8 +255,9 @@ class Simulation:
         self.effects("event", event.type, lambda: self.accept(event))
 
     def accept(self, event: Event) -> None:
-        if step := ROUTES.get(event.type):
-            self.owed.append((step, event))
+        steps = ON_PING if event.type == PING else filter(None, [ROUTES.get(event.type)])
+        self.owed += [(step, event) for step in steps]
+        self.said[event.subject or "", event.type].add(event.id)
 
     def _deliver(self, step: str, event: Event) -> None:
         headers, body = wire.encode(event)
@@ -370,6 +387,8 @@ class Simulation:
                 self._ping()
         if self.accidents and self.chance.random() < 0.01:
             self._person_closes()
+        if self.chance.random() < 0.2:
+            self.forge.merge()
 
     def _peace(self) -> int:
         for rounds in range(1, ROUNDS_MAX + 1):
@@ -416,9 +435,15 @@ class Simulation:
                 yield f"I1 {id} is {status}"
             elif status is Status.PACKAGED and self._all_over(id):
                 yield f"I1 {id} is not closed though every fault of it is over"
+            closed = self.incidents.closed(id)
+            if closed and closed.because is ClosedBecause.VERIFIED and not self._fix_said(id):
+                yield f"I7 {id} was merged and cleared, and nobody says whether that held"
         for occurrence, fault in self.accepted.items():
             if not self._accounted_for(fault):
                 yield f"I1 the fault {occurrence} is nowhere"
+
+    def _fix_said(self, id: str) -> list[str]:
+        return [type for type in (FIX_VERIFIED, FIX_FAILED) if (id, type) in self.said]
 
     def _all_over(self, id: str) -> bool:
         faults = [fault for fault, _ in self.incidents.faults(id).values() if fault.clears]
@@ -451,6 +476,17 @@ class Simulation:
         for what, counted in (("I2 job", self.jobs.created), ("I4 pull request", self.forge.made),
                               ("I5 message", self.chat.made)):  # fmt: skip
             self.report.doubled += [f"{what} {id}: {n}" for id, n in counted.items() if n > 1]
+        of_fixes = (CHANGE_MERGED, FIX_VERIFIED, FIX_FAILED)
+        self.report.doubled += [
+            f"I7 {type} of {subject} under {len(ids)} ids"
+            for (subject, type), ids in self.said.items()
+            if type in of_fixes and len(ids) > 1
+        ]
+        self.report.doubled += [
+            f"I7 {id} held and did not"
+            for id in self.incidents.ids()
+            if len(self._fix_said(id)) > 1
+        ]
         open_keys = Counter(
             self.incidents.incident(id).key
             for id in self.incidents.ids()

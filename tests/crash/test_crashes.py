@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 
 import pytest
 import simulate
@@ -49,7 +50,7 @@ def test_the_simulation_sees_a_lost_and_a_doubled_effect() -> None:
     for seed in range(40):
         world = simulate.Simulation(seed)
         world.chat = Forgetful(world, "message")
-        world.ports = simulate.replace(world.ports, outlets=[world.forge, world.chat])
+        world.ports = replace(world.ports, outlets=[world.forge, world.chat])
         forgetful.append(world.run())
 
     assert any(report.doubled for report in forgetful)

@@ -107,7 +107,7 @@ def _serving(commands: Any) -> None:
     demo.add_argument("--keep", type=Path, help="folder to leave everything in")
     _add(commands, "dev", "serving.dev", "the whole line in one process, on loopback", SERVING)
     serve = _add(commands, "serve", "serving.serve", "one step behind HTTP", SERVING)
-    serve.add_argument("step", help="triage, context, launch, package, close or sweep")
+    serve.add_argument("step", help="triage, context, launch, package, close, sweep or verify")
     _add(commands, "bridge", "serving.bridge", "webhooks and streams into events", SERVING)
     _add(commands, "web", "serving.web", "the pages alone, over a store", SERVING)
 

@@ -34,15 +34,12 @@ def close(event: Event, ports: Ports) -> Event | None:
 
 
 def conclude(incident_id: str, ports: Ports) -> Closed | None:
-    """Close the incident if every fault of it is over; None if not. Asks outlets for merges."""
+    """Close the incident if every fault of it is over; None if not."""
     incidents = ports.incidents
     faults = incidents.faults(incident_id)
     if last_to_end(incidents, faults) is None:
         return None
-    for outlet in ports.outlets:
-        receipt = incidents.receipt(incident_id, outlet.name)
-        if receipt and (merged := outlet.merged(receipt)):
-            incidents.record(incident_id, keys.merged(outlet.name), merged)
+    ask(incident_id, ports)
     merges = incidents.merges(incident_id)
     closed = Closed(
         because=because(list(faults.values()), merges),
@@ -53,3 +50,13 @@ def conclude(incident_id: str, ports: Ports) -> Closed | None:
     )
     incidents.record(incident_id, keys.CLOSED, closed)
     return incidents.closed(incident_id)
+
+
+def ask(incident_id: str, ports: Ports) -> None:
+    """Ask each outlet that was told whether people merged what was proposed there; record it."""
+    incidents = ports.incidents
+    known = {merge.outlet for merge in incidents.merges(incident_id)}
+    for outlet in ports.outlets:
+        receipt = None if outlet.name in known else incidents.receipt(incident_id, outlet.name)
+        if receipt and (merged := outlet.merged(receipt)):
+            incidents.record(incident_id, keys.merged(outlet.name), merged)

@@ -27,14 +27,17 @@ from faultline.model import (
     Incident,
     Index,
     Merged,
+    Outcome,
     Packaged,
     Proposal,
     Receipt,
     Result,
     Run,
     RunStatus,
+    Shadow,
     Status,
     Verdict,
+    Verification,
     runs_of,
     status_of,
 )
@@ -70,6 +73,8 @@ class Case:
     receipts: tuple[Receipt, ...] = ()
     merges: tuple[Merged, ...] = ()
     closed: Closed | None = None
+    shadow: Shadow | None = None  # people's own fix
+    verification: Verification | None = None
     previous: Closed | None = None  # how the incident of the episode before ended
 
     @property
@@ -112,6 +117,8 @@ def load(incidents: Incidents, incident_id: str) -> Case:
         receipts=tuple(incidents.receipts(incident_id)),
         merges=tuple(incidents.merges(incident_id)),
         closed=_readable(lambda: incidents.closed(incident_id)),
+        shadow=_readable(lambda: incidents.shadow(incident_id)),
+        verification=_readable(lambda: incidents.verification(incident_id)),
         previous=_readable(lambda: incidents.closed(incident.follows))
         if incident.follows
         else None,
@@ -299,6 +306,22 @@ def _outside_entries(case: Case) -> Iterator[Entry]:
         what = f"Incident closed: {CLOSED_WORDS[case.closed.because]}"
         kind = "good" if good else "note"
         yield Entry(case.closed.at, what, detail, keys.CLOSED, kind=kind)
+    yield from _verification_entries(case)
+
+
+def _verification_entries(case: Case) -> Iterator[Entry]:
+    if seen := case.shadow:
+        same = sum(change.same_value for change in seen.changes)
+        detail = f"{same} of {len(seen.changes)} values as proposed, score {seen.score:g}"
+        yield Entry(seen.at, "People fixed it in their own way", detail, keys.SHADOW)
+    if held := case.verification:
+        if held.outcome is Outcome.VERIFIED:
+            what, detail = "The fix held", f"quiet for {held.quiet_s} s after it cleared"
+        else:
+            where = "" if held.again == case.incident.id else f", see {held.again}"
+            what, detail = "The fix did not hold", f"{held.fault} came back{where}"
+        kind = "good" if held.outcome is Outcome.VERIFIED else "bad"
+        yield Entry(held.at, what, detail, keys.VERIFIED, kind=kind)
 
 
 CLOSED_WORDS = {

@@ -1,0 +1,122 @@
+"""ping -> change.merged, fix.verified, fix.failed
+
+Follow each incident of the last days until it is known whether its fix held: did people merge what
+we proposed, or change it themselves; did it clear, and stay quiet? Reads Git and writes nothing
+there. Sends several events, like `sweep`; judged is in `verification.py` and `shadow.py`.
+
+A record comes before its event, and a note that it was sent after it: a crash in between sends the
+same event again, under the same id.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from faultline import keys, shadow, views
+from faultline.errors import FaultlineError
+from faultline.event import CHANGE_MERGED, FIX_FAILED, FIX_VERIFIED, Event
+from faultline.model import Outcome, Shadow
+from faultline.ports import Ports
+from faultline.steps.close import ask
+from faultline.steps.sweep import recent
+from faultline.verification import Aftermath, settle
+
+log = logging.getLogger(__name__)
+
+Repository = Callable[[], tuple[Mapping[str, bytes], str]]  # manifests by path, their revision
+
+
+def verify(event: Event, ports: Ports) -> Event | None:
+    read = functools.cache(lambda: (ports.manifests.files(), ports.manifests.revision()))
+    for incident_id in recent(ports.incidents, ports.clock(), ports.policy.sweep_days):
+        names = ports.incidents.names(incident_id)
+        settled = {keys.announced(FIX_VERIFIED), keys.announced(FIX_FAILED)} & names
+        if keys.INCIDENT in names and not settled:
+            follow(incident_id, names, ports, read)
+    return None
+
+
+def follow(incident_id: str, names: frozenset[str], ports: Ports, read: Repository) -> None:
+    """Record what is new about one incident's fix; then show it, then say it."""
+    try:
+        ask(incident_id, ports)
+        if keys.CLOSED in names and keys.VERIFIED not in names:
+            look(incident_id, ports, read)
+            judge(incident_id, ports)
+    except FaultlineError as error:  # one repository is down: the others go on, and so does time
+        log.warning("cannot follow the fix: %s", error, extra={"incident": incident_id})
+    due = [item for item in news(incident_id, ports) if keys.announced(item[0]) not in names]
+    if due:
+        case = views.load(ports.incidents, incident_id)
+        ports.incidents.put_view(incident_id, keys.README, views.readme(case))
+    for type, data in due:
+        announce(incident_id, type, data, ports)
+
+
+def announce(incident_id: str, type: str, data: dict[str, Any], ports: Ports) -> None:
+    """Send an event, and note that it was sent. What opened the incident is its cause: one id."""
+    opener = ports.incidents.opener(incident_id)
+    said = opener.caused(type, source="/faultline/verify", subject=incident_id, data=data)
+    ports.sink.send(said)
+    ports.incidents.note_announced(incident_id, said, at=ports.clock())
+
+
+def look(incident_id: str, ports: Ports, read: Repository) -> None:
+    """Look for people's own fix: the fault is over, and the manifests are not as they were."""
+    incidents = ports.incidents
+    number = max(incidents.run_numbers(incident_id), default=0)
+    proposal, result = (
+        incidents.proposal(incident_id, number),
+        incidents.result(incident_id, number),
+    )
+    if proposal is None or proposal.empty or result is None or incidents.merges(incident_id):
+        return
+    if incidents.shadow(incident_id) or incidents.later(incidents.incident(incident_id)):
+        return  # what they changed since may be about the next episode
+    files, revision = read()
+    if compared := shadow.compare(proposal, files):
+        now = ports.clock()
+        record = Shadow(
+            at=now,
+            run=number,
+            revision=revision,
+            changes=compared,
+            score=shadow.score(compared),
+            ahead_s=round((now - result.completed_at).total_seconds(), 3),
+        )
+        incidents.record(incident_id, keys.SHADOW, record)
+
+
+def judge(incident_id: str, ports: Ports) -> None:
+    """Record whether the fix held, once that can be said."""
+    incidents = ports.incidents
+    found = Aftermath(
+        incident_id=incident_id,
+        closed=incidents.closed(incident_id),
+        faults=list(incidents.faults(incident_id).values()),
+        merges=incidents.merges(incident_id),
+        shadow=incidents.shadow(incident_id),
+        later=incidents.later(incidents.incident(incident_id)),
+    )
+    if verification := settle(found, ports.clock(), ports.policy.quiet_s):
+        incidents.record(incident_id, keys.VERIFIED, verification)
+
+
+def news(incident_id: str, ports: Ports) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what there is to say of an incident's fix: (type of the event, its data)."""
+    incidents = ports.incidents
+    merges, seen = incidents.merges(incident_id), incidents.shadow(incident_id)
+    if merges:
+        first = min(merges, key=lambda merge: merge.at).model_dump(mode="json")
+        yield CHANGE_MERGED, {"incident": incident_id, "ours": True} | first
+    elif seen:
+        said = seen.model_dump(mode="json", include={"at", "revision", "score"})
+        yield CHANGE_MERGED, {"incident": incident_id, "ours": False} | said
+    if held := incidents.verification(incident_id):
+        failed = held.outcome is Outcome.FAILED
+        wanted = {"again", "fault"} if failed else {"cleared_at", "quiet_s"}
+        data = held.model_dump(mode="json", include={"ours", "fixed_at"} | wanted)
+        yield FIX_FAILED if failed else FIX_VERIFIED, {"incident": incident_id} | data

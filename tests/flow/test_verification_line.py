@@ -1,0 +1,168 @@
+"""What became of a fix, told by the line: merged, verified, failed, or people's own."""
+
+from __future__ import annotations
+
+import json
+
+from world import World
+
+from faultline import keys
+from faultline.broker.broker import Broker
+from faultline.event import CHANGE_MERGED, FIX_FAILED, FIX_VERIFIED, Event
+from faultline.model import ClosedBecause, Outcome, Policy
+
+
+def told(world: World) -> list[str]:
+    """Return the types of the events that were sent about fixes, as the records say."""
+    found = [name for name in world.keys("incidents/") if "/announced/" in name]
+    return [json.loads(world.store.get(name))["event"]["type"] for name in found]
+
+
+def fixed(world: World) -> World:
+    """A fault, a merge, and its end: closed as verified ten minutes after it began."""
+    world.fault().settle().pass_time(300)
+    world.forge.merge(world.only)
+    return world.pass_time(300).clear().settle()
+
+
+def merged_elsewhere(world: World, old: bytes, new: bytes) -> World:
+    """People change the manifests themselves."""
+    files = {path: text.replace(old, new) for path, text in world.ports.manifests.files().items()}
+    world.ports.manifests._files = files
+    return world
+
+
+def test_a_merge_is_seen_and_said_while_the_fault_still_burns(world: World) -> None:
+    world.fault().settle().pass_time(60)
+    world.forge.merge(world.only)
+
+    world.pass_time(60).ping().settle()
+
+    assert [merge.outlet for merge in world.incidents.merges(world.only)] == ["forge"]
+    assert told(world) == [CHANGE_MERGED]
+    assert b"The change was merged" in world.incidents.read(world.only, keys.README)
+
+
+def test_a_fix_is_verified_once_it_was_quiet_long_enough(world: World) -> None:
+    fixed(world).pass_time(599).ping().settle()
+    assert world.incidents.verification(world.only) is None
+
+    world.pass_time(1).ping().settle()
+
+    held = world.incidents.verification(world.only)
+    assert held is not None
+    assert (held.outcome, held.ours) == (Outcome.VERIFIED, True)
+    assert sorted(told(world)) == [CHANGE_MERGED, FIX_VERIFIED]
+    assert b"The fix held" in world.incidents.read(world.only, keys.README)
+
+
+def test_the_same_fault_again_fails_the_fix_and_names_the_next_incident(world: World) -> None:
+    fixed(world).pass_time(120)
+    first = world.only
+    world.fault(starts_at=world.clock()).settle().ping().settle()
+
+    held = world.incidents.verification(first)
+    (second,) = (id for id in world.ids if id != first)
+    assert held is not None
+    assert (held.outcome, held.again, held.fault) == (Outcome.FAILED, second, "KubePodCrashLooping")
+    assert FIX_FAILED in told(world)
+    assert FIX_VERIFIED not in told(world)
+    assert second.encode() in world.incidents.read(first, keys.README)
+
+
+def test_what_was_said_of_a_fix_is_said_once(world: World) -> None:
+    fixed(world)
+    for _ in range(20):
+        world.pass_time(120).ping().settle()
+
+    sent = [world.store.get(name) for name in world.keys("incidents/") if "/announced/" in name]
+    assert len(sent) == 2
+    assert all(json.loads(record)["event"]["id"] for record in sent)
+
+
+def test_a_condition_that_comes_back_after_it_was_verified_changes_nothing(world: World) -> None:
+    fixed(world).pass_time(600).ping().settle().pass_time(3600)
+    first = world.only
+    world.fault(starts_at=world.clock()).settle().ping().settle()
+
+    held = world.incidents.verification(first)
+    assert held is not None
+    assert held.outcome is Outcome.VERIFIED
+
+
+def test_a_fix_that_people_made_themselves_is_scored_and_verified(world: World) -> None:
+    world.fault().settle().pass_time(300)
+    merged_elsewhere(world, b"64Mi", b"512Mi").pass_time(300).clear().settle()
+    first = world.incidents.closed(world.only)
+    world.ping().settle()
+
+    seen = world.incidents.shadow(world.only)
+    assert first is not None
+    assert first.because is ClosedBecause.CLEARED
+    assert seen is not None
+    assert (seen.score, seen.changes[0].ours, seen.changes[0].theirs) == (0.5, "256Mi", "512Mi")
+    assert told(world) == [CHANGE_MERGED]
+
+    world.pass_time(600).ping().settle()
+
+    held = world.incidents.verification(world.only)
+    assert held is not None
+    assert (held.outcome, held.ours) == (Outcome.VERIFIED, False)
+    assert b"People fixed it in their own way" in world.incidents.read(world.only, keys.README)
+
+
+def test_without_anywhere_to_write_the_same_value_scores_one() -> None:
+    from dataclasses import replace
+
+    world = World(wrap=lambda ports: replace(ports, outlets=()))
+    world.fault().settle().pass_time(300)
+    merged_elsewhere(world, b"64Mi", b"256Mi").pass_time(300).clear().settle().ping().settle()
+
+    seen = world.incidents.shadow(world.only)
+    assert world.incidents.receipts(world.only) == []
+    assert seen is not None
+    assert seen.score == 1.0
+    assert seen.ahead_s == 600.0
+
+
+def test_a_change_after_the_next_episode_began_is_not_counted_for_the_first(world: World) -> None:
+    world.fault().settle().pass_time(60).clear().settle().pass_time(60)
+    first = world.only
+    world.fault(starts_at=world.clock()).settle()
+    merged_elsewhere(world, b"64Mi", b"512Mi").pass_time(60).ping().settle()
+
+    assert world.incidents.shadow(first) is None
+    assert world.incidents.verification(first) is None
+
+
+def test_an_event_that_was_not_taken_is_sent_again_under_the_same_id() -> None:
+    class Deaf:
+        """A sink that takes no news of fixes until it is told to."""
+
+        def __init__(self, broker: Broker) -> None:
+            self.inner, self.deaf, self.heard = broker.sink(), True, []
+
+        def send(self, event: Event) -> None:
+            self.heard.append(event)
+            if self.deaf:
+                from faultline.errors import Unavailable
+
+                raise Unavailable("no answer")
+            self.inner.send(event)
+
+    from dataclasses import replace
+
+    world = World(policy=Policy(quiet_s=60))
+    deaf = Deaf(world.broker)
+    world.ports = replace(world.ports, sink=deaf)
+    world.fault().settle().pass_time(60)
+    world.forge.merge(world.only)
+    world.ping().settle(limit_s=30)
+    assert told(world) == []
+
+    deaf.deaf = False
+    world.pass_time(60).ping().settle()
+
+    assert told(world) == [CHANGE_MERGED]
+    assert len({event.id for event in deaf.heard if event.type == CHANGE_MERGED}) == 1
+    assert len(deaf.heard) > 1

@@ -20,6 +20,7 @@ from faultline.model import PatchRules, Policy, Severity
 from faultline.ports import Manifests, Outlet, Ports, Runner, Sink, Source
 from faultline.settings import Settings, load
 from faultline.store import Store
+from faultline.traces import Spans
 
 
 @functools.cache
@@ -42,7 +43,22 @@ def ports(settings: Settings, store: Store, sink: Sink, *, console: TextIO) -> P
         sink=sink,
         policy=policy(settings),
         clock=now,
+        spans=spans(settings),
     )
+
+
+def spans(settings: Settings) -> Spans | None:
+    """Return where spans go; None if tracing is off."""
+    kind, _, url = settings.traces.partition(":")
+    if not settings.traces:
+        return None
+    from faultline.adapters.otlp import LogSpans, OtlpSpans
+
+    if kind == "log" and not url:
+        return LogSpans()
+    if kind == "otlp" and url.startswith(("http://", "https://")):
+        return OtlpSpans(url)
+    raise Rejected(f"traces: expected log: or otlp:http://<collector>, got {settings.traces!r}")
 
 
 def now() -> dt.datetime:
@@ -69,7 +85,9 @@ def policy(settings: Settings) -> Policy:
         slots_per_cluster=settings.slots_per_cluster,
         runs_per_hour=settings.runs_per_hour,
         nudge_after_s=settings.nudge_after_s,
+        quiet_s=settings.quiet_s,
         sweep_days=settings.sweep_days,
+        own_namespaces=tuple(n.strip() for n in settings.own_namespaces.split(",") if n.strip()),
         dry_run=settings.dry_run,
         patch=PatchRules(images=settings.images, factor_max=settings.factor_max),
     )
@@ -85,7 +103,6 @@ def sink(settings: Settings) -> Sink:
 
 
 class NoSink:
-        quiet_s=settings.quiet_s,
     """There is nowhere to send events to."""
 
     def send(self, event: Event) -> None:
@@ -95,6 +112,18 @@ class NoSink:
 
 
 def runner(settings: Settings) -> Runner:
+    """Return Jobs where an image for them is named, else child processes."""
+    if settings.job_image:
+        from faultline.adapters.runners.kubernetes import JobTemplate, KubernetesRunner
+
+        template = JobTemplate(
+            image=settings.job_image,
+            namespace=settings.job_namespace,
+            store_url=settings.store,
+            sink_url=settings.sink,
+            grace_s=settings.agent_runtime.graceful_shutdown_seconds,
+        )
+        return KubernetesRunner(template)
     from faultline.adapters.runners.subprocess import SubprocessRunner
 
     return SubprocessRunner(

@@ -99,14 +99,38 @@ class Settings(BaseModel):
     slots: int = _field(5, "FAULTLINE_SLOTS", "agents at once, in total", ge=0)
     slots_per_cluster: int = _field(1, "FAULTLINE_SLOTS_PER_CLUSTER", "agents at once", ge=0)
     runs_per_hour: int = _field(20, "FAULTLINE_RUNS_PER_HOUR", "agent runs an hour", ge=0)
+    watchdog_s: int = _field(
+        0, "FAULTLINE_WATCHDOG", "seconds between two Watchdog alerts; silence is a fault; 0: off",
+        ge=0, le=86_400,
+    )  # fmt: skip
+    own_namespaces: str = _field(
+        "faultline,faultline-agents", "FAULTLINE_OWN_NAMESPACES",
+        "namespaces of our own: no agent looks into a fault there; empty: allowed",
+    )  # fmt: skip
+    traces: str = _field(
+        "", "FAULTLINE_TRACES", "where spans go: empty, log:, otlp:http://collector:4318"
+    )
     nudge_after_s: int = _field(
         120, "FAULTLINE_NUDGE_AFTER", "seconds a step may be silent before sweep asks again", ge=1
     )
     sweep_days: int = _field(7, "FAULTLINE_SWEEP_DAYS", "days that sweep looks back", ge=1)
     sweep_s: int = _field(60, "FAULTLINE_SWEEP_SECONDS", "seconds between two sweeps", ge=1)
+    quiet_s: int = _field(
+        600, "FAULTLINE_QUIET", "seconds without a fault until a fix counts as verified", ge=0
+    )
+    shadow: bool = _field(
+        False, "FAULTLINE_SHADOW", "no branch is made; proposals are scored against people's fixes"
+    )
     images: bool = _field(False, "FAULTLINE_PATCH_IMAGES", "may a patch set an image back")
     factor_max: float = _field(
         4.0, "FAULTLINE_PATCH_FACTOR", "how far a patch may raise a quantity", ge=1
+    )
+
+    job_image: str = _field(
+        "", "FAULTLINE_JOB_IMAGE", "image of agent Jobs; empty: runs are child processes"
+    )
+    job_namespace: str = _field(
+        "faultline-agents", "FAULTLINE_JOB_NAMESPACE", "namespace of agent Jobs"
     )
 
     agent_runtime: AgentRuntime = AgentRuntime()
@@ -115,12 +139,6 @@ class Settings(BaseModel):
 def fields() -> dict[str, tuple[str, Any]]:
     """Return every setting by its dotted name: (variable, pydantic's field)."""
     found: dict[str, tuple[str, Any]] = {}
-    quiet_s: int = _field(
-        600, "FAULTLINE_QUIET", "seconds without a fault until a fix counts as verified", ge=0
-    )
-    shadow: bool = _field(
-        False, "FAULTLINE_SHADOW", "no branch is made; proposals are scored against people's fixes"
-    )
     for prefix, model in (("", Settings), ("agent_runtime.", AgentRuntime)):
         for name, field in model.model_fields.items():
             if isinstance(field.json_schema_extra, dict):

@@ -1,0 +1,235 @@
+"""The Kubernetes runner against an API server of batch/v1 over HTTP, with the official client."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import urlsplit
+
+import pytest
+
+from faultline import keys
+from faultline.adapters.runners.kubernetes import JobTemplate, KubernetesRunner, job
+from faultline.errors import Rejected, Unavailable
+from faultline.model import JobState, Run
+
+client = pytest.importorskip("kubernetes.client")
+
+JOBS = "/apis/batch/v1/namespaces/faultline-agents/jobs"
+TEMPLATE = JobTemplate(
+    image="faultline-agent:1", namespace="faultline-agents", store_url="s3://b", sink_url="http://s"
+)
+
+
+class ApiServer(ThreadingHTTPServer):
+    """Jobs by name; `answers` can make the next request fail."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.jobs: dict[str, dict] = {}
+        self.answers: list[tuple[int, str]] = []
+        self.lose_next = False
+
+    def end(self, name: str, condition: str = "Complete") -> None:
+        self.jobs[name]["status"] = {"conditions": [{"type": condition, "status": "True"}]}
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: ApiServer
+
+    def do_POST(self) -> None:
+        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        name = body["metadata"]["name"]
+        if self._fails():
+            return
+        known = name in self.server.jobs
+        self.server.jobs.setdefault(name, body)
+        if self.server.lose_next:
+            self.server.lose_next = False
+            self.connection.close()
+        else:
+            self._say(409 if known else 201, {"reason": "AlreadyExists"} if known else body)
+
+    def do_GET(self) -> None:
+        if self._fails():
+            return
+        path = urlsplit(self.path).path
+        if path == JOBS:
+            self._say(200, {"kind": "JobList", "items": list(self.server.jobs.values())})
+        else:
+            found = self.server.jobs.get(path.rsplit("/", 1)[1])
+            self._say(200 if found else 404, found or {"reason": "NotFound"})
+
+    def do_DELETE(self) -> None:
+        name = urlsplit(self.path).path.rsplit("/", 1)[1]
+        if self._fails():
+            return
+        gone = self.server.jobs.pop(name, None)
+        self._say(200 if gone else 404, {"kind": "Status"})
+
+    def _fails(self) -> bool:
+        if not self.server.answers:
+            return False
+        status, body = self.server.answers.pop(0)
+        self._say(status, {"reason": body, "message": body})
+        return True
+
+    def _say(self, status: int, body: object) -> None:
+        data = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        return
+
+
+@pytest.fixture
+def server() -> Iterator[ApiServer]:
+    server = ApiServer()
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def runner(server: ApiServer) -> Iterator[KubernetesRunner]:
+    settings = client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
+    settings.retries = False
+    with client.ApiClient(settings) as connection:
+        yield KubernetesRunner(TEMPLATE, api=client.BatchV1Api(connection))
+
+
+def run(number: int = 1, deadline_s: int = 600) -> Run:
+    return Run(
+        incident_id="20261120-checkout-5c1e9b2a", number=number, engine="claude",
+        deadline_s=deadline_s, capsule_sha256="0" * 64, cluster="prod-a", namespace="shop",
+        created_at=dt.datetime(2026, 11, 20, 10, tzinfo=dt.UTC), cause={},
+    )  # fmt: skip
+
+
+def test_a_run_is_one_job_however_often_it_is_started(
+    runner: KubernetesRunner, server: ApiServer
+) -> None:
+    for _ in range(3):
+        runner.start(run())
+
+    assert list(server.jobs) == ["20261120-checkout-5c1e9b2a-1"]
+    assert runner.state(run()) is JobState.LIVE
+    assert runner.live() == ["20261120-checkout-5c1e9b2a-1"]
+
+
+def test_a_lost_answer_is_no_second_job(runner: KubernetesRunner, server: ApiServer) -> None:
+    server.lose_next = True
+
+    with pytest.raises(Unavailable):
+        runner.start(run())
+    runner.start(run())
+
+    assert len(server.jobs) == 1
+
+
+@pytest.mark.covers("IDM-05")
+def test_a_job_of_that_name_which_is_another_one_is_refused(
+    runner: KubernetesRunner, server: ApiServer
+) -> None:
+    runner.start(run())
+
+    with pytest.raises(Rejected, match="is not the one that this run describes"):
+        runner.start(run(deadline_s=60))
+
+    assert len(server.jobs) == 1
+    assert all(len(name) <= 63 for name in server.jobs)
+
+
+@pytest.mark.parametrize("condition", ["Complete", "Failed"])
+def test_an_ended_job_is_not_live(
+    runner: KubernetesRunner, server: ApiServer, condition: str
+) -> None:
+    runner.start(run())
+    server.end(run().id, condition)
+
+    assert runner.state(run()) is JobState.ENDED
+    assert runner.live() == []
+
+
+def test_cancelling_deletes_the_job_and_may_be_repeated(
+    runner: KubernetesRunner, server: ApiServer
+) -> None:
+    runner.start(run())
+
+    runner.cancel(run())
+    runner.cancel(run())
+
+    assert runner.state(run()) is JobState.ABSENT
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (500, "InternalError", Unavailable),
+        (403, "exceeded quota: agents", Unavailable),
+        (403, "cannot create resource", Rejected),
+        (422, "Invalid", Rejected),
+    ],
+)
+def test_what_passes_is_tried_again_and_what_does_not_is_said(
+    runner: KubernetesRunner, server: ApiServer, status: int, body: str, error: type[Exception]
+) -> None:
+    server.answers = [(status, body)]
+
+    with pytest.raises(error):
+        runner.start(run())
+
+    assert server.jobs == {}
+
+
+@pytest.mark.covers("ISO-02")
+def test_the_job_has_no_more_power_than_it_needs() -> None:
+    manifest = job(run(), TEMPLATE)
+    spec, pod = manifest["spec"], manifest["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+
+    assert (spec["backoffLimit"], spec["ttlSecondsAfterFinished"]) == (1, 3600)
+    assert spec["activeDeadlineSeconds"] <= 900
+    assert spec["activeDeadlineSeconds"] > run().deadline_s + 30
+    ignored = [r for r in spec["podFailurePolicy"]["rules"] if r["action"] == "Ignore"]
+    assert ignored[0]["onPodConditions"][0]["type"] == "DisruptionTarget"
+    assert pod["restartPolicy"] == "Never"
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["enableServiceLinks"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] >= 10_000
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert set(container["resources"]["limits"]) == {"cpu", "memory", "ephemeral-storage"}
+    assert {kind for v in pod["volumes"] for kind in v if kind != "name"} == {
+        "emptyDir",
+        "projected",
+    }
+
+
+@pytest.mark.covers("S1-005", "S1-114", "S1-149")
+def test_the_job_is_told_where_its_run_stands_and_no_secret() -> None:
+    pod = job(run(), TEMPLATE)["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    told = {item["name"]: item["value"] for item in container["env"]}
+
+    assert told["FAULTLINE_RUN"] == keys.incident(run().incident_id, "runs/1/run.json")
+    assert not [name for name in told if "KEY" in name or "TOKEN" in name]
+    assert container["envFrom"] == [{"secretRef": {"name": "agent", "optional": True}}]
+    assert "command" not in container

@@ -16,7 +16,7 @@ from faultline.adapters.stores import open_store, probe
 from faultline.errors import Rejected, Unavailable
 from faultline.event import Event
 from faultline.incidents import Incidents
-from faultline.model import PatchRules, Policy, Severity
+from faultline.model import Amount, Budgets, PatchRules, Policy, Severity
 from faultline.ports import Manifests, Outlet, Ports, Runner, Sink, Source
 from faultline.settings import Settings, load
 from faultline.store import Store
@@ -84,12 +84,28 @@ def policy(settings: Settings) -> Policy:
         slots=settings.slots,
         slots_per_cluster=settings.slots_per_cluster,
         runs_per_hour=settings.runs_per_hour,
+        runs_per_workload=settings.runs_per_workload,
+        wait_max_s=settings.wait_max_s,
+        budgets=budgets(settings),
         nudge_after_s=settings.nudge_after_s,
         quiet_s=settings.quiet_s,
         sweep_days=settings.sweep_days,
         own_namespaces=tuple(n.strip() for n in settings.own_namespaces.split(",") if n.strip()),
         dry_run=settings.dry_run,
         patch=PatchRules(images=settings.images, factor_max=settings.factor_max),
+    )
+
+
+def budgets(settings: Settings) -> Budgets:
+    """Return what agent runs may spend."""
+    of = settings.budgets
+    return Budgets(
+        run=Amount(tokens=of.run_tokens, usd=of.run_usd),
+        incident=Amount(tokens=of.incident_tokens, usd=of.incident_usd),
+        namespace=Amount(tokens=of.namespace_tokens, usd=of.namespace_usd),
+        day=Amount(tokens=of.day_tokens, usd=of.day_usd),
+        month=Amount(tokens=of.month_tokens, usd=of.month_usd),
+        total=Amount(tokens=of.total_tokens, usd=of.total_usd),
     )
 
 
@@ -144,6 +160,11 @@ def sources(settings: Settings, store: Store) -> Sequence[Source]:
         from faultline.adapters.sources.recorded import RecordedCluster
 
         found.append(ClusterSource(RecordedCluster(Path(settings.recorded_cluster))))
+    elif settings.live_cluster:
+        from faultline.adapters.sources.cluster import ClusterSource
+        from faultline.adapters.sources.live import LiveCluster
+
+        found.append(ClusterSource(LiveCluster()))
     if settings.prometheus_url:
         from faultline.adapters.sources.prometheus import PrometheusSource
 

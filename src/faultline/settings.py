@@ -47,6 +47,31 @@ class AgentRuntime(BaseModel):
     )
 
 
+class Limits(BaseModel):
+    """The section `budgets`: tokens and money, in UTC's days and months; 0: no limit."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    run_tokens: int = _field(
+        200_000, "FAULTLINE_BUDGET_RUN_TOKENS", "tokens that a run reserves", ge=0
+    )
+    run_usd: float = _field(1.0, "FAULTLINE_BUDGET_RUN_USD", "USD that a run reserves", ge=0)
+    incident_tokens: int = _field(0, "FAULTLINE_BUDGET_INCIDENT_TOKENS", "for one incident", ge=0)
+    incident_usd: float = _field(0.0, "FAULTLINE_BUDGET_INCIDENT_USD", "for one incident", ge=0)
+    namespace_tokens: int = _field(
+        0, "FAULTLINE_BUDGET_NAMESPACE_TOKENS", "for one namespace a day", ge=0
+    )
+    namespace_usd: float = _field(
+        0.0, "FAULTLINE_BUDGET_NAMESPACE_USD", "for one namespace a day", ge=0
+    )
+    day_tokens: int = _field(0, "FAULTLINE_BUDGET_DAY_TOKENS", "for all a day", ge=0)
+    day_usd: float = _field(0.0, "FAULTLINE_BUDGET_DAY_USD", "for all a day", ge=0)
+    month_tokens: int = _field(0, "FAULTLINE_BUDGET_MONTH_TOKENS", "for all a month", ge=0)
+    month_usd: float = _field(0.0, "FAULTLINE_BUDGET_MONTH_USD", "for all a month", ge=0)
+    total_tokens: int = _field(0, "FAULTLINE_BUDGET_TOTAL_TOKENS", "for all, for ever", ge=0)
+    total_usd: float = _field(0.0, "FAULTLINE_BUDGET_TOTAL_USD", "for all, for ever", ge=0)
+
+
 class Settings(BaseModel):
     """Everything that an operator may set."""
 
@@ -85,6 +110,9 @@ class Settings(BaseModel):
     recorded_cluster: str = _field(
         "", "FAULTLINE_RECORDED_CLUSTER", "folder of what kubectl printed, as the cluster"
     )
+    live_cluster: bool = _field(
+        False, "FAULTLINE_LIVE_CLUSTER", "ask the cluster we run in, or KUBECONFIG's; read only"
+    )
     prometheus_url: str = _field("", "PROMETHEUS_URL", "Prometheus to ask; empty: none")
     manifests: str = _field(
         "", "FAULTLINE_MANIFESTS", "Git repository or folder that the cluster is deployed from"
@@ -110,6 +138,12 @@ class Settings(BaseModel):
     traces: str = _field(
         "", "FAULTLINE_TRACES", "where spans go: empty, log:, otlp:http://collector:4318"
     )
+    runs_per_workload: int = _field(
+        1, "FAULTLINE_RUNS_PER_WORKLOAD", "agent runs an hour; a retry is free; 0: no cap", ge=0
+    )
+    wait_max_s: int = _field(
+        600, "FAULTLINE_WAIT_MAX", "seconds of waiting for an agent, then analyzers alone", ge=0
+    )
     nudge_after_s: int = _field(
         120, "FAULTLINE_NUDGE_AFTER", "seconds a step may be silent before sweep asks again", ge=1
     )
@@ -134,12 +168,17 @@ class Settings(BaseModel):
     )
 
     agent_runtime: AgentRuntime = AgentRuntime()
+    budgets: Limits = Limits()
+
+
+SECTIONS: dict[str, type[BaseModel]] = {"agent_runtime": AgentRuntime, "budgets": Limits}
 
 
 def fields() -> dict[str, tuple[str, Any]]:
     """Return every setting by its dotted name: (variable, pydantic's field)."""
     found: dict[str, tuple[str, Any]] = {}
-    for prefix, model in (("", Settings), ("agent_runtime.", AgentRuntime)):
+    models = {"": Settings} | {f"{name}.": model for name, model in SECTIONS.items()}
+    for prefix, model in models.items():
         for name, field in model.model_fields.items():
             if isinstance(field.json_schema_extra, dict):
                 found[prefix + name] = (str(field.json_schema_extra["variable"]), field)
@@ -162,7 +201,7 @@ def load(
             values[name], origins[name] = text, f"environment {variable}"
         if (flags or {}).get(name) is not None:
             values[name], origins[name] = (flags or {})[name], "flag"
-    nested: dict[str, Any] = {"agent_runtime": {}}
+    nested: dict[str, Any] = {section: {} for section in SECTIONS}
     for name, value in values.items():
         section, _, key = name.rpartition(".")
         (nested[section] if section else nested)[key] = value
@@ -207,10 +246,10 @@ def _from_file(path: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
         raise Rejected(f"{path} is not YAML: {error}") from None
     if not isinstance(found, dict):
         raise Rejected(f"expected settings by name in {path}, got {type(found).__name__}")
-    runtime = found.pop("agent_runtime", None) or {}
-    flat = {str(k): v for k, v in found.items()} | {
-        f"agent_runtime.{k}": v for k, v in runtime.items()
-    }
+    sections = {name: found.pop(name, None) or {} for name in SECTIONS}
+    flat = {str(k): v for k, v in found.items()}
+    for name, section in sections.items():
+        flat |= {f"{name}.{key}": value for key, value in section.items()}
     if unknown := sorted(flat.keys() - fields().keys()):
         raise Rejected(
             f"unknown setting {unknown[0]} in {path}; `faultline config check` lists all"

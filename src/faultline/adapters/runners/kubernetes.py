@@ -12,6 +12,7 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from faultline import keys
@@ -44,11 +45,15 @@ class JobTemplate:
 
 
 class KubernetesRunner:
-    """Runs as Jobs of batch/v1 in one namespace."""
+    """Runs as Jobs of batch/v1 in one namespace; connects when first asked."""
 
     def __init__(self, template: JobTemplate, *, api: Any = None) -> None:
         self._template = template
-        self._api = api or _connect()
+        self._given = api
+
+    @cached_property
+    def _api(self) -> Any:
+        return self._given or _connect()
 
     def start(self, run: Run) -> None:
         """Create the Job. One that exists and is the same is success; another one is refused."""

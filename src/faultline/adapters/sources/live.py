@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import ssl
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
@@ -56,12 +57,16 @@ KINDS = {
 
 
 class LiveCluster:
-    """Implements `cluster.Cluster` over the API server."""
+    """Implements `cluster.Cluster` over the API server; connects when first asked."""
 
     name = "live"
 
     def __init__(self, get: Get | None = None) -> None:
-        self._get = get or connect()
+        self._given = get
+
+    @cached_property
+    def _get(self) -> Get:
+        return self._given or connect()
 
     def objects(self, kind: str, namespace: str = "") -> Sequence[Object]:
         if kind == "Secret":

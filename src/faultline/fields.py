@@ -24,6 +24,7 @@ class Match(NamedTuple):
 
 
 Step = str | int | Match
+GROWING = ("env",)  # lists that may get a new item, by its key
 Path = tuple[Step, ...]
 
 
@@ -102,10 +103,15 @@ def get(value: Any, path: Path) -> Any:
 
 
 def replaced(value: Any, path: Path, new: Any) -> Any:
-    """Return a copy of `value` with `new` at `path`; missing mappings on the way are made.
+    """Return a copy of `value` with `new` at `path`; missing mappings on the way are made, and a
+    missing item of a list in GROWING.
 
     Raises Rejected where a list has no such item.
     """
+    return _replaced(value, path, new, "")
+
+
+def _replaced(value: Any, path: Path, new: Any, above: Step) -> Any:
     if not path:
         return new
     step, rest = path[0], path[1:]
@@ -113,14 +119,16 @@ def replaced(value: Any, path: Path, new: Any) -> Any:
         if not isinstance(value, dict | None):
             raise Rejected(f"expected a mapping that can hold {step!r}, got a {kind(value)}")
         inner = dict(value or {})
-        inner[step] = replaced(inner.get(step), rest, new)
+        inner[step] = _replaced(inner.get(step), rest, new, step)
         return inner
+    items = list(value) if isinstance(value, list) else []
     place = _place(value, step)
-    if place is None:
+    if place is not None:
+        items[place] = _replaced(items[place], rest, new, step)
+        return items
+    if not isinstance(step, Match) or above not in GROWING or not isinstance(value, list | None):
         raise Rejected(f"expected a list with {text((step,))}, found no such item")
-    items = list(value)
-    items[place] = replaced(items[place], rest, new)
-    return items
+    return [*items, _replaced({step.key: step.value}, rest, new, step)]
 
 
 def kind(value: Any) -> str:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from faultline import changes, fields, splice
+from faultline import changes, checks, fields, splice
 from faultline.errors import FaultlineError, Rejected
 from faultline.limits import patch_files_max, patch_lines_max
 from faultline.model import Change, Diagnosis, FileChange, PatchRules, Proposal
@@ -161,6 +161,7 @@ def _together(
     checks: list[str] = []
     for change in wanted:
         reason, sentence = _relation(change, after)
+        reason = reason or _incomplete(change, after)
         if reason:
             refused[changes.label(change)] = reason
         elif sentence and sentence not in checks:
@@ -192,6 +193,12 @@ def _relation(change: Change, files: Mapping[str, bytes]) -> tuple[str, str]:
     if least > most:
         return f"bounds: {names} {low} would be above {high}", ""
     return "", f"{names} {low} stays within {high}."
+
+
+def _incomplete(change: Change, files: Mapping[str, bytes]) -> str:
+    """Say what the variable or probe of a change would lack, once all changes are made."""
+    whole = checks.whole_of(fields.parse(change.field))
+    return checks.incomplete(whole, _stands(files, change, whole)) if whole else ""
 
 
 def _stands(files: Mapping[str, bytes], change: Change, path: fields.Path) -> Any:

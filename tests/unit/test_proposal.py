@@ -235,3 +235,50 @@ def test_a_patch_over_the_limit_of_files_is_refused() -> None:
 
     assert "12 lines in 6 files" in str(proposed(*many, files=apart).refused)
     assert not proposed(*many, files=one).empty
+
+
+CLUSTERS = Path(__file__).resolve().parents[2] / "examples" / "clusters"
+
+
+def test_a_variable_that_went_missing_comes_back_below_the_others() -> None:
+    files = DirectoryManifests(CLUSTERS / "crash-loop-env" / "manifests").files()
+    url = "postgres://orders-db.shop.svc.cluster.local:5432/orders?sslmode=require"
+    change = Change(
+        target=Target(kind="Deployment", name="orders", namespace="shop"),
+        field="spec.template.spec.containers[name=app].env[name=DATABASE_URL].value",
+        after=url,
+    )
+
+    made = proposed(change, files=dict(files))
+
+    assert [line for line in diff(made).splitlines() if line[0] in "+-"][2:] == [
+        "+            - name: DATABASE_URL",
+        f'+              value: "{url}"',
+    ]
+
+
+CONTAINER = "spec.template.spec.containers[name=api]."
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"startupProbe.failureThreshold": 30}, "nothing that it asks"),
+        ({"startupProbe.httpGet.path": "/up", "startupProbe.failureThreshold": 30}, "a port"),
+        ({"startupProbe.httpGet.port": 1, "startupProbe.tcpSocket.port": 1}, "httpGet and tcp"),
+        ({"env[name=NEW].valueFrom.configMapKeyRef.name": "api"}, "would have no key"),
+        ({"env[name=NEW].valueFrom.configMapKeyRef.key": "mode"}, "would have no name"),
+        ({"env[name=LOG].value": "x", "env[name=LOG].valueFrom.configMapKeyRef.key": "l"}, "both"),
+        ({"startupProbe.httpGet.port": 8080, "startupProbe.failureThreshold": 30}, ""),
+        ({"env[name=NEW].value": "fast"}, ""),
+    ],
+)
+def test_a_new_probe_or_variable_has_to_be_whole(values: dict[str, Any], reason: str) -> None:
+    wanted = [
+        Change(target=API, field=CONTAINER + field, after=after) for field, after in values.items()
+    ]
+
+    made = proposed(*wanted)
+
+    assert made.empty is bool(reason)
+    assert reason in str(made.refused)

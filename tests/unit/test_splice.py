@@ -275,11 +275,98 @@ def test_a_removal_and_a_value_that_is_no_single_line_are_refused(after: Any) ->
         splice.apply({"a.yaml": DEPLOYMENT.encode()}, change(after))
 
 
-def test_an_item_of_a_list_is_never_added() -> None:
-    field = "spec.template.spec.containers[name=gone].resources.limits.memory"
-
+@pytest.mark.parametrize(
+    "field",
+    [
+        "spec.template.spec.containers[name=gone].resources.limits.memory",
+        "spec.template.spec.containers[name=gone].env[name=X].value",
+        "spec.template.spec.containers[name=api].env[2].value",
+        "spec.template.spec.volumes[name=config].configMap.name",
+    ],
+)
+def test_an_item_of_a_list_that_does_not_grow_is_never_added(field: str) -> None:
     with pytest.raises(Rejected, match="no such item"):
         splice.apply({"a.yaml": DEPLOYMENT.encode()}, change("1Gi", field))
+
+
+NEW = "spec.template.spec.containers[name=api].env[name=NEW].value"
+WITH_ENV = """\
+kind: Deployment
+metadata: {name: api}
+spec:
+  template:
+    spec:
+      containers:
+      - name: api
+        ENV
+        image: api:1  # stays
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (
+            "env:\n        - name: A  # first\n          value: b",
+            "env:\n        - name: A  # first\n          value: b\n"
+            "        - name: NEW\n          value: x/y",
+        ),
+        (
+            "env:\n          -   name: A\n              value: b\n\n        # the image",
+            "env:\n          -   name: A\n              value: b\n"
+            "          - name: NEW\n            value: x/y\n\n        # the image",
+        ),
+        ("env: []  # none", "env: [{name: NEW, value: x/y}]  # none"),
+        (
+            "env: [{name: A, value: b}]",
+            "env: [{name: A, value: b}, {name: NEW, value: x/y}]",
+        ),
+        ("env:  # none", "env:  # none\n        - name: NEW\n          value: x/y"),
+        (
+            "ports: [{containerPort: 80}]",
+            "ports: [{containerPort: 80}]",
+        ),
+    ],
+    ids=["block", "indented", "empty", "flow", "nothing", "missing"],
+)
+def test_a_variable_is_added_to_its_list_in_the_style_of_the_file(before: str, after: str) -> None:
+    text = WITH_ENV.replace("ENV", before)
+
+    made = applied(text, change("x/y", NEW))
+
+    expected = WITH_ENV.replace("ENV", after)
+    if "env:" not in before:
+        expected += "        env:\n        - name: NEW\n          value: x/y\n"
+    assert made == expected
+
+
+def test_a_reference_of_a_new_variable_is_added_key_by_key() -> None:
+    text = WITH_ENV.replace("        ENV\n", "").replace("\n", "\r\n")
+    reference = NEW.replace("value", "valueFrom.configMapKeyRef")
+
+    made = applied(
+        applied(text, change("conf", f"{reference}.name")), change("k", f"{reference}.key")
+    )
+
+    added = ["env:", "- name: NEW", "  valueFrom:", "    configMapKeyRef:", "      name: conf"]
+    lines = "".join(f"        {line}\r\n" for line in [*added, "      key: k"])
+    assert made == text + lines
+
+
+@pytest.mark.parametrize(
+    ("env", "reason"),
+    [
+        ("env: &e\n        - {name: A, value: b}\n        also: *e", "alias"),
+        ("env:\n        - &a {name: A, value: b}\n        - *a", "alias"),
+        ("<<: {env: [{name: A, value: b}]}", "merge"),
+        ("env: {A: b}", "something else"),
+        ("env: &e", "anchor"),
+        ("env: {{ .Values.env }}", "template"),
+    ],
+)
+def test_a_list_that_cannot_be_added_to_safely_is_refused(env: str, reason: str) -> None:
+    with pytest.raises(Rejected, match=reason):
+        splice.apply({"a.yaml": WITH_ENV.replace("ENV", env).encode()}, change("x", NEW))
 
 
 def test_two_files_with_the_object_are_named_and_refused() -> None:

@@ -446,6 +446,7 @@ class Report(Value):
     proposal: Proposal
     patch: str  # the diff, "" if there is none
     links: dict[str, str] = {}
+    ending: str = ""  # how the incident was closed, in a sentence; "" while it is open
 
 
 class Packaged(Value):

@@ -1,4 +1,4 @@
-"""The repository that a cluster is deployed from: a clone, a directory, or none.
+"""The repository that a cluster is deployed from: a clone, a directory, one on GitHub, or none.
 
 Only YAML files are read, and links, submodules, files that are too large or not UTF-8 are passed
 over. What stands in them is `documents.py`'s.
@@ -6,16 +6,19 @@ over. What stands in them is `documents.py`'s.
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from faultline.adapters.repository import Entry, Repository
+from faultline.adapters.github import GitHub
+from faultline.adapters.repository import Repository
 from faultline.errors import Rejected, Unavailable
 from faultline.limits import MIB, manifest_bytes_max, manifests_max
 
 manifests_bytes_max = 64 * MIB
+github_manifests_max = 1_000  # each is a call, and GitHub allows 5,000 an hour
 
 
 class NoManifests:
@@ -73,7 +76,7 @@ class GitManifests:
         """Read them. Raises Unavailable without the branch, Rejected if it is too much."""
         commit = self._tip()
         entries = self._repository.tree(commit, *([self._subdir] if self._subdir else []))
-        wanted = [entry for entry in entries if _worth_reading(entry)]
+        wanted = [e for e in entries if e.regular and _worth_reading(e.path, e.bytes)]
         if len(wanted) > manifests_max or sum(e.bytes for e in wanted) > manifests_bytes_max:
             raise _too_much()
         contents = self._repository.blobs(entry.blob for entry in wanted)
@@ -92,13 +95,57 @@ class GitManifests:
         return tip
 
 
+class GitHubManifests:
+    """Manifests at the tip of a repository's default branch, read through the API: no clone.
+
+    Contents are kept by their ids, so that only what changed is asked for again. `revision` is as
+    in `GitManifests`.
+    """
+
+    def __init__(self, github: GitHub, subdir: str = "") -> None:
+        self._github = github
+        self._prefix = f"{subdir.strip('/')}/".lstrip("/")
+        self._contents: dict[str, bytes] = {}
+        self._read_at = threading.local()
+
+    def files(self) -> Mapping[str, bytes]:
+        """Read them. Raises Busy or Unavailable without an answer, Rejected if it is too much."""
+        commit = self._tip()
+        wanted = [
+            entry
+            for entry in self._github.files(self._github.commit(commit)["tree"]["sha"])
+            if entry.regular and entry.path.startswith(self._prefix)
+            if _worth_reading(entry.path, entry.bytes)
+        ]
+        if len(wanted) > github_manifests_max or sum(e.bytes for e in wanted) > manifests_bytes_max:
+            raise _too_much(github_manifests_max)
+        self._contents = {entry.sha: self._content(entry.sha) for entry in wanted}
+        self._read_at.commit = commit
+        return _bounded((entry.path, self._contents[entry.sha]) for entry in wanted)
+
+    def revision(self) -> str:
+        """Return the commit's id."""
+        return str(getattr(self._read_at, "commit", "")) or self._tip()
+
+    def _content(self, sha: str) -> bytes:
+        if sha in self._contents:
+            return self._contents[sha]
+        return base64.b64decode(self._github.get(f"/git/blobs/{sha}").data["content"])
+
+    def _tip(self) -> str:
+        branch = self._github.default_branch()
+        tip = self._github.tip(branch)
+        if not tip:
+            raise Unavailable(f"expected a commit at {branch}, found none")
+        return tip
+
+
 def _is_manifest(name: str) -> bool:
     return name.lower().endswith((".yaml", ".yml")) or name == "Kustomization"
 
 
-def _worth_reading(entry: Entry) -> bool:
-    name = entry.path.rsplit("/", 1)[-1]
-    return entry.regular and entry.bytes <= manifest_bytes_max and _is_manifest(name)
+def _worth_reading(path: str, size: int) -> bool:
+    return size <= manifest_bytes_max and _is_manifest(path.rsplit("/", 1)[-1])
 
 
 def _bounded(found: Iterator[tuple[str, bytes]]) -> Mapping[str, bytes]:
@@ -124,8 +171,8 @@ def _is_text(path: str, content: bytes) -> bool:
     return True
 
 
-def _too_much() -> Rejected:
+def _too_much(most: int = manifests_max) -> Rejected:
     return Rejected(
-        f"expected at most {manifests_max} manifests of {manifests_bytes_max} bytes together, "
+        f"expected at most {most} manifests of {manifests_bytes_max} bytes together, "
         "found more; name the directory that the cluster is deployed from"
     )

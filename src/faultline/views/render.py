@@ -161,6 +161,7 @@ def report_of(case: Case, number: int) -> Report:
         proposal=proposal,
         patch=patch,
         links=links,
+        ending=words.ending(case.closed),
     )
 
 

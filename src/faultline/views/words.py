@@ -126,6 +126,14 @@ def _after_closing(closed: Closed) -> str:
     return f"Nothing. The incident is closed: {CLOSED_WORDS[closed.because]}."
 
 
+def ending(closed: Closed | None) -> str:
+    """Say how an incident was closed, and claim no more than that; "" while it is open."""
+    if closed is None:
+        return ""
+    how = CLOSED_WORDS[closed.because]
+    return f"Closed {moment(closed.at)} as {closed.because.value}: {how}."
+
+
 def moment(at: dt.datetime | None) -> str:
     """Write a time for people, to the second, in UTC."""
     return (

@@ -200,7 +200,8 @@ class Shelf:
             except (NotFound, ValueError):
                 return ""
             links = [receipt.url for receipt in told if receipt.url]
-            self._fixes[id] = (links or [receipt.reference for receipt in told])[0]
+            branches = [r.details["branch"] for r in told if r.details.get("branch")]
+            self._fixes[id] = (links or branches or [receipt.reference for receipt in told])[0]
         return self._fixes[id]
 
 

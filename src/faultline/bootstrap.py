@@ -6,6 +6,7 @@ import datetime as dt
 import functools
 import os
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -16,9 +17,10 @@ from faultline.adapters.stores import open_store, probe
 from faultline.errors import Rejected, Unavailable
 from faultline.event import Event
 from faultline.incidents import Incidents
+from faultline.logs import LEVELS
 from faultline.model import Amount, Budgets, PatchRules, Policy, Severity
 from faultline.ports import Manifests, Outlet, Ports, Runner, Sink, Source
-from faultline.settings import Settings, load
+from faultline.settings import ENGINES, Settings, load, value
 from faultline.store import Store
 from faultline.traces import Spans
 
@@ -33,7 +35,8 @@ def build() -> Ports:
 
 
 def ports(settings: Settings, store: Store, sink: Sink, *, console: TextIO) -> Ports:
-    """Return the ports over this store and sink."""
+    """Return the ports over this store and sink. Raises Rejected for settings that cannot work."""
+    check(settings)
     return Ports(
         incidents=Incidents(store),
         runner=runner(settings),
@@ -45,6 +48,29 @@ def ports(settings: Settings, store: Store, sink: Sink, *, console: TextIO) -> P
         clock=now,
         spans=spans(settings),
     )
+
+
+def check(settings: Settings) -> None:
+    """Raise Rejected, naming it, for a setting that nothing here could work with."""
+    runtime = settings.agent_runtime
+    if runtime.engine not in ENGINES:
+        names = ", ".join(ENGINES)
+        raise Rejected(f"agent_runtime.engine: expected {names}, got {runtime.engine!r}")
+    command = policy(settings).command
+    if runtime.engine == "command" and not command:
+        raise Rejected("agent_runtime.engine is command: set agent_command to what it should run")
+    if command and not settings.job_image and shutil.which(command[0]) is None:
+        raise Rejected(
+            f"agent_runtime.agent_command: expected a program that can be run, got {command[0]!r}"
+        )
+    for name in ("manifests", "recorded_cluster"):
+        folder = str(value(settings, name))
+        if folder and not Path(folder).is_dir():
+            raise Rejected(f"{name}: expected a folder, got {folder!r}")
+    if settings.log_level.lower() not in LEVELS:
+        levels = ", ".join(LEVELS)
+        raise Rejected(f"log_level: expected one of {levels}, got {settings.log_level!r}")
+    spans(settings)
 
 
 def spans(settings: Settings) -> Spans | None:
@@ -75,11 +101,15 @@ def policy(settings: Settings) -> Policy:
             f"severity_threshold: expected critical, warning or info, "
             f"got {settings.severity_threshold!r}"
         ) from None
+    try:
+        command = tuple(shlex.split(runtime.agent_command))
+    except ValueError as error:
+        raise Rejected(f"agent_runtime.agent_command: not a command line: {error}") from None
     return Policy(
         severity_threshold=threshold,
         engine="command" if runtime.agent_command else runtime.engine,
         model=runtime.model,
-        command=tuple(shlex.split(runtime.agent_command)),
+        command=command,
         deadline_s=runtime.timeout_seconds,
         slots=settings.slots,
         slots_per_cluster=settings.slots_per_cluster,

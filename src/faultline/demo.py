@@ -53,8 +53,7 @@ def run(scenario: str, folder: Path, say: Say) -> int:
     """Show one scenario in `folder`; return 0 if it ended as verified."""
     if scenario not in scenarios():
         raise Rejected(f"expected a scenario, got {scenario!r}: {', '.join(scenarios())}")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    _clear(folder)
     repository = _repository(EXAMPLES / scenario / "manifests", folder / "repository")
     console = io.StringIO()
     configure("error")
@@ -66,6 +65,19 @@ def run(scenario: str, folder: Path, say: Say) -> int:
             return _show(line, EXAMPLES / scenario, repository, folder, console, say)
         finally:
             line.stop()
+
+
+def _clear(folder: Path) -> None:
+    """Make the folder empty. Raises Rejected if something lies there that is not a demo's."""
+    ours = {"store", "journal.sqlite", "journal.sqlite-shm", "journal.sqlite-wal", "repository"}
+    try:
+        if not folder.exists() or {path.name for path in folder.iterdir()} <= ours:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            return
+    except OSError as error:
+        raise Rejected(f"cannot make the folder {folder}: {error.strerror}") from None
+    raise Rejected(f"expected an empty folder or an earlier demo's, but {folder} holds other files")
 
 
 def _settings(scenario: str, folder: Path, repository: Path, stream: str) -> Settings:

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from faultline import limits
 from faultline.errors import Rejected
 
+ENGINES = ("rules", "stub", "command", "claude", "claude-capsule", "codex", "gemini")
+
 
 def _field(default: Any, variable: str, says: str, *, secret: bool = False, **limits: Any) -> Any:
     extra: Any = {"variable": variable, "secret": secret}
@@ -241,14 +243,19 @@ def _from_file(path: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
     import yaml
 
     try:
-        found = yaml.safe_load(path.read_text("utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise Rejected(f"{path} is not YAML: {error}") from None
-    if not isinstance(found, dict):
-        raise Rejected(f"expected settings by name in {path}, got {type(found).__name__}")
-    sections = {name: found.pop(name, None) or {} for name in SECTIONS}
-    flat = {str(k): v for k, v in found.items()}
-    for name, section in sections.items():
+        found = yaml.safe_load(path.read_text("utf-8"))
+    except OSError as error:
+        raise Rejected(f"cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise Rejected(f"expected text in UTF-8 in {path}, got other bytes") from None
+    except yaml.YAMLError as error:  # its words may quote a secret: only the place is told
+        mark = getattr(error, "problem_mark", None)
+        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise Rejected(f"expected YAML in {path}, it cannot be read{place}") from None
+    named = _mapping(found, f"settings by name in {path}")
+    flat = {str(k): v for k, v in named.items() if k not in SECTIONS}
+    for name in SECTIONS:
+        section = _mapping(named.get(name), f"settings by name in {path}, section {name}")
         flat |= {f"{name}.{key}": value for key, value in section.items()}
     if unknown := sorted(flat.keys() - fields().keys()):
         raise Rejected(
@@ -257,10 +264,18 @@ def _from_file(path: Path | None) -> tuple[dict[str, Any], dict[str, str]]:
     return flat, dict.fromkeys(flat, f"file {path}")
 
 
+def _mapping(found: Any, expected: str) -> dict[Any, Any]:
+    if found is not None and not isinstance(found, dict):
+        raise Rejected(f"expected {expected}, got {type(found).__name__}")
+    return found or {}
+
+
 def _variable(environment: Mapping[str, str], variable: str) -> str | None:
     if file := environment.get(f"{variable}_FILE"):
         try:
             return Path(file).read_text("utf-8").strip()
+        except UnicodeDecodeError:
+            raise Rejected(f"{variable}_FILE names {file}, which is not text in UTF-8") from None
         except OSError as error:
             raise Rejected(
                 f"{variable}_FILE names {file}, which cannot be read: {error.strerror}"
@@ -269,6 +284,8 @@ def _variable(environment: Mapping[str, str], variable: str) -> str | None:
 
 
 def _explain(error: ValidationError, origins: Mapping[str, str]) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
+    first = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in first["loc"])
-    return f"setting {name} ({origins.get(name, 'default')}): {first['msg']}"
+    hidden = name not in fields() or secret(name)
+    came = "" if hidden else f", got {str(first['input'])[:80]!r}"
+    return f"setting {name} ({origins.get(name, 'default')}): {first['msg']}{came}"

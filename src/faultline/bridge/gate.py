@@ -13,6 +13,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+import socket
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from faultline.errors import Rejected
 from faultline.limits import header_bytes_max, headers_max
 
 Scope = MutableMapping[str, Any]
@@ -137,6 +139,21 @@ def serve_config(app: App, host: str, port: int, **more: Any) -> uvicorn.Config:
         "timeout_graceful_shutdown": 10,
     }
     return uvicorn.Config(app, host=host, port=port, **(choices | more))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket bound to this address. Raises Rejected where that is not possible."""
+    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        found.bind((host, port))
+    except OSError as error:
+        found.close()
+        raise Rejected(
+            f"cannot listen on {host}:{port}: {error.strerror or error}; "
+            "stop what is there or set --port"
+        ) from None
+    return found
 
 
 # above: the head

@@ -7,6 +7,8 @@ Imports are made when a command needs them, so that `faultline --version` is qui
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +34,22 @@ FLAGS = {
 }
 SERVING = tuple(FLAGS)
 READING = ("store",)
+STATUSES = ("open", "ready", "investigating", "investigated", "packaged", "closed")
+NAMED = "an incident's id, the last 8 digits of it, or `last`"
+EXAMPLES = {
+    "demo": "faultline demo --scenario list   names the faults that can be shown",
+    "dev": "faultline dev --manifests ../gitops --recorded-cluster dumps/today",
+    "incidents": "faultline incidents --status packaged --json",
+    "tail": "faultline tail last --until packaged",
+    "parked": "faultline resend KEY   sends one of them again, once its cause is mended",
+    "send": """\
+faultline send alert examples/alerts/crash-looping.json
+faultline send alert examples/alerts/crash-looping.json --resolved
+kubectl get ... | faultline send fault -""",
+    "retry": "faultline retry last --engine claude",
+    "close": 'faultline close last --note "known, see the runbook"',
+}
+PROMOTING = ("store", "manifests")
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -43,17 +61,51 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser().print_help()
         return 2
     try:
-        return int(_command(parsed.command)(parsed))
-    except NotFound as error:
-        return _complain(f"not there: {error}")
-    except TryAgain as error:
-        return _complain(f"{error} (this may pass: try again)")
-    except FaultlineError as error:
-        return _complain(str(error))
-    except BrokenPipeError:
+        code = int(_command(parsed.command)(parsed))
+        sys.stdout.flush()  # a pipe that is closed says so here, not at exit
+    except BrokenPipeError:  # `faultline incidents | head`: who reads has what they wanted
+        _say_no_more()
         return 0
     except KeyboardInterrupt:
         return 130
+    except Exception as error:
+        if sys.flags.dev_mode and not isinstance(error, FaultlineError):
+            raise
+        return _complain(_words(error))
+    return code
+
+
+def _words(error: Exception) -> str:
+    match error:
+        case NotFound():
+            return f"not there: {error}"
+        case TryAgain():
+            return f"{error} (this may pass: try again)"
+        case FaultlineError():
+            return str(error)
+        case _:
+            return _flaw(error)
+
+
+def _flaw(error: Exception) -> str:
+    """Say in one line what nobody expected, and how to see all of it."""
+    frame = error.__traceback__
+    while frame and frame.tb_next:
+        frame = frame.tb_next
+    place = f"{Path(frame.tb_frame.f_code.co_filename).name}:{frame.tb_lineno}" if frame else ""
+    says = " ".join(str(error).split())[:200]
+    return (
+        f"a flaw of Faultline's own: {type(error).__name__} at {place}: {says}; "
+        "`python -X dev -m faultline …` shows the whole traceback"
+    )
+
+
+def _say_no_more() -> None:
+    """Point standard output at nothing, so that the interpreter does not complain at exit."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _complain(message: str) -> int:
@@ -84,15 +136,57 @@ def parser() -> argparse.ArgumentParser:
     _serving(commands)
     _reading(commands)
     _writing(commands)
+    _casework(commands)
     return top
 
 
+def _casework(commands: Any) -> None:
+    capture = _add(
+        commands, "capture", "casework.capture", "a capsule of what kubectl printed", ("cluster",)
+    )
+    capture.add_argument("folder", type=Path, help="as docs/capsule.md has it")
+    capture.add_argument("--namespace", default="", help="of the workload")
+    capture.add_argument("--workload", default="", help="name of the workload that is in trouble")
+    capture.add_argument("--alert", type=Path, help="AlertManager's message, if there was one")
+    capture.add_argument("--out", type=Path, required=True, help="folder to make")
+    diagnose = _add(
+        commands, "diagnose", "casework.diagnose", "what the analyzers say of a capsule", ()
+    )
+    diagnose.add_argument("capsule", type=Path, help="its folder, or that of a recorded cluster")
+    _json(diagnose)
+    promote = _add(
+        commands, "promote", "casework.promote", "a closed incident as a case", PROMOTING
+    )
+    promote.add_argument("incident")
+    promote.add_argument("--out", type=Path, required=True, help="folder of cases; one is added")
+    judge = _add(
+        commands, "eval", "casework.evaluate", "how good an engine is over a folder of cases",
+        ("agent_runtime.agent_command",),
+    )  # fmt: skip
+    judge.add_argument("folder", type=Path, help="of cases: capsules or clusters with truth.json")
+    judge.add_argument(
+        "--engine", dest="with_engine", default="analyzers", help="analyzers, or one of `retry`"
+    )
+    judge.add_argument("--json", type=Path, help="file to write the report to")
+    judge.add_argument("--keep", type=Path, help="folder to leave the engine's runs in")
+
+
 def _add(commands: Any, name: str, command: str, says: str, flags: Sequence[str]) -> Any:
-    added = commands.add_parser(name, help=says, description=says[0].upper() + says[1:] + ".")
+    added = commands.add_parser(
+        name,
+        help=says,
+        description=says[0].upper() + says[1:] + ".",
+        epilog=EXAMPLES.get(name),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     added.set_defaults(command=command)
     for setting in flags:
         flag, help = FLAGS[setting]
-        kind = {"action": "store_const", "const": True} if setting == "dry_run" else {}
+        kind: dict[str, Any] = (
+            {"action": "store_const", "const": True}
+            if setting == "dry_run"
+            else {"metavar": flag[2:].rpartition("-")[2].upper()}
+        )
         added.add_argument(flag, dest=f"setting:{setting}", help=help, **kind)
     return added
 
@@ -114,22 +208,33 @@ def _serving(commands: Any) -> None:
 
 def _reading(commands: Any) -> None:
     listed = _add(commands, "incidents", "reading.incidents", "list incidents", READING)
-    listed.add_argument("--status", help="only those with this status")
+    listed.add_argument("--status", choices=STATUSES, help="only those with this status")
     _json(listed)
     show = _add(commands, "show", "reading.show", "show one incident", READING)
-    show.add_argument("incident")
+    show.add_argument("incident", help=NAMED)
     _json(show)
     tail = _add(commands, "tail", "reading.tail", "print what happens, as it happens", READING)
-    tail.add_argument("incident", nargs="?", help="only this one")
-    tail.add_argument("--until", help="stop when it has this status")
+    tail.add_argument("incident", nargs="?", help=f"only this one: {NAMED}")
+    tail.add_argument(
+        "--until",
+        choices=STATUSES,
+        help="stop when it is that far (without an incident: the newest one)",
+    )
     replay = _add(
         commands, "replay", "reading.replay", "the result again, from the store alone", READING
     )
-    replay.add_argument("incident")
+    replay.add_argument("incident", help=NAMED)
     replay.add_argument("--run", type=int, help="which run (default: the newest)")
+    replay.add_argument(
+        "--from", dest="first", default="launch", choices=("launch", "package"), help="first step"
+    )
+    replay.add_argument("--engine", dest="with_engine", help="ask this engine, and compare")
+    replay.add_argument("--keep", type=Path, help="folder to leave that engine's run in")
     _json(replay)
     parked = _add(commands, "parked", "reading.parked", "list events that were given up", READING)
     _json(parked)
+    spent = _add(commands, "budgets", "spending.budgets", "what agents spent and may", READING)
+    _json(spent)
     routes = _add(commands, "routes", "reading.routes", "the flow, on one screen", ())
     _json(routes)
     config = commands.add_parser("config", help="the settings in force")
@@ -147,13 +252,21 @@ def _writing(commands: Any) -> None:
     send.add_argument("--to", help="address of the bridge (default: the one `dev` listens on)")
     send.add_argument("--resolved", action="store_true", help="send the alert as resolved now")
     cancel = _add(commands, "cancel", "writing.cancel", "stop the run of an incident", READING)
-    cancel.add_argument("incident")
+    cancel.add_argument("incident", help=NAMED)
+    _json(cancel)
     retry = _add(
         commands, "retry", "writing.retry", "investigate once more", ("store", "host", "port")
     )
-    retry.add_argument("incident")
+    retry.add_argument("incident", help=NAMED)
     retry.add_argument("--engine", dest="with_engine", help="with this engine")
     retry.add_argument("--to", help="address of the broker (default: the one of `dev`)")
+    _json(retry)
+    resend = _add(
+        commands, "resend", "writing.resend", "send a parked event again", ("store", "host", "port")
+    )
+    resend.add_argument("key", help="as `faultline parked` lists it")
+    resend.add_argument("--to", help="address of the broker (default: the one of `dev`)")
     close = _add(commands, "close", "writing.close", "close an incident by hand", READING)
-    close.add_argument("incident")
+    close.add_argument("incident", help=NAMED)
+    _json(close)
     close.add_argument("--note", default="", help="why")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Iterator
 
 from faultline import keys, views
+from faultline.bootstrap import now
 from faultline.cli.common import incidents_of, print_json, say, settings_of
 from faultline.errors import Rejected
 from faultline.incidents import Incidents
@@ -66,30 +66,53 @@ def resolve(memory: Incidents, text: str) -> str:
     if keys.INCIDENT_ID.fullmatch(text):
         memory.incident(text)
         return text
-    found = [i for i in memory.ids() if text == "last" or i.endswith(f"-{text}")]
+    if text == "last":
+        if newest := _newest(memory):
+            return newest
+        raise Rejected("there is no incident yet; `faultline incidents` lists what there is")
+    found = [i for i in memory.ids() if i.endswith(f"-{text}") and len(text) == 8]
     if not found:
-        raise Rejected(f"expected an incident's id, its last 8 digits or `last`, got {text[:60]!r}")
+        raise Rejected(
+            f"expected an incident's id, its last 8 digits or `last`, got {text[:60]!r}; "
+            "`faultline incidents` lists what there is"
+        )
     return found[-1]
+
+
+def _newest(memory: Incidents) -> str | None:
+    """Return the id of the incident that was opened last; ids sort by day, not by time."""
+    found = [incident_id for incident_id in memory.ids() if memory.status(incident_id)]
+    today = [memory.incident(i) for i in found if i[:8] == found[-1][:8]]
+    return max(today, key=lambda incident: incident.opened_at).id if today else None
 
 
 def tail(arguments: argparse.Namespace) -> int:
     """Print timeline entries as they appear; ends with `--until`, or by Ctrl-C."""
     memory = incidents_of(arguments)
     only = resolve(memory, arguments.incident) if arguments.incident else None
-    until = Status(arguments.until) if arguments.until else None
     seen: set[tuple[str, str]] = set()
     while True:
+        waited_for = only or _newest(memory)
         for incident_id in [only] if only else list(memory.ids()):
-            if memory.status(incident_id) is None:
-                continue
-            case = views.load(memory, incident_id)
-            for entry in case.timeline:
-                if (incident_id, entry.what) not in seen:
-                    seen.add((incident_id, entry.what))
-                    say(f"{entry.at:%H:%M:%S} {incident_id} {entry.what}")
-            if until and only and case.status is until:
-                return 0
+            if memory.status(incident_id) is not None:
+                _print_new(memory, incident_id, seen)
+        if arguments.until and waited_for and _as_far(memory.status(waited_for), arguments.until):
+            _print_new(memory, waited_for, seen)
+            return 0
         time.sleep(0.5)
+
+
+def _print_new(memory: Incidents, incident_id: str, seen: set[tuple[str, str]]) -> None:
+    for entry in views.load(memory, incident_id).timeline:
+        if (incident_id, entry.what) not in seen:
+            seen.add((incident_id, entry.what))
+            say(f"{entry.at:%H:%M:%S} {incident_id} {entry.what}")
+
+
+def _as_far(status: Status | None, until: str) -> bool:
+    """Is it that far, or farther? One that closed is not going to be packaged any more."""
+    order = list(Status)
+    return status is not None and order.index(status) >= order.index(Status(until))
 
 
 def replay(arguments: argparse.Namespace) -> int:
@@ -98,7 +121,12 @@ def replay(arguments: argparse.Namespace) -> int:
 
     memory = incidents_of(arguments)
     incident_id = resolve(memory, arguments.incident)
-    replayed = again(memory, incident_id, arguments.run, policy(settings_of(arguments)[0]))
+    if arguments.with_engine:
+        from faultline.cli.casework import ask_again
+
+        return ask_again(memory, incident_id, arguments)
+    rules = policy(settings_of(arguments)[0])
+    replayed = again(memory, incident_id, arguments.run, rules, first=arguments.first)
     if arguments.json:
         print_json({"same": replayed.same, "different": replayed.different})
         return 0 if replayed.identical else 1
@@ -115,18 +143,26 @@ def replay(arguments: argparse.Namespace) -> int:
 
 
 def parked(arguments: argparse.Namespace) -> int:
-    memory = incidents_of(arguments)
-    found = []
-    for key in memory.store.list("parked/"):
-        record = json.loads(memory.store.get(key))
-        found.append({"key": key, "reason": record.get("reason", ""), "by": record.get("by", "")})
+    from faultline.web.acts import Acts
+
+    letters = Acts(incidents_of(arguments), None, now).dead_letters()
+    found = [
+        {
+            "key": f"parked/{letter['day']}/{letter['name']}",
+            "reason": letter["reason"],
+            "by": letter["by"],
+            "type": (letter["event"] or {}).get("type", ""),
+        }
+        for letter in letters
+    ]
     if arguments.json:
         print_json(found)
     elif not found:
         say("nothing is parked: no event was given up")
     else:
         for row in found:
-            say(f"{row['key']}\n    {row['by']}: {row['reason']}")
+            say(f"{row['key']}\n    {row['type'] or 'no event'}, {row['by']}: {row['reason']}")
+        say("send one again, once its cause is mended: faultline resend KEY")
     return 0
 
 
@@ -164,9 +200,11 @@ def _reply_of(step: object) -> str:
 
 
 def config_check(arguments: argparse.Namespace) -> int:
+    from faultline import bootstrap
     from faultline.settings import fields, secret, value
 
     settings, origins = settings_of(arguments)
+    bootstrap.check(settings)
     rows = {}
     for name, (variable, field) in fields().items():
         shown = value(settings, name)

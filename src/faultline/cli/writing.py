@@ -8,19 +8,23 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from faultline import keys
+from faultline import keys, views
 from faultline.bootstrap import now
-from faultline.cli.common import incidents_of, say, settings_of
+from faultline.cli.common import incidents_of, print_json, say, settings_of
 from faultline.cli.reading import resolve
 from faultline.errors import Rejected, Unavailable
 from faultline.event import CONTEXT_READY, Event, format_time
+from faultline.incidents import Incidents
 from faultline.model import Closed, ClosedBecause
+from faultline.settings import ENGINES
 
 INGRESS = "/broker/faultline/faultline"
 
 
 def send(arguments: argparse.Namespace) -> int:
     settings, _ = settings_of(arguments)
+    if arguments.resolved and arguments.kind != "alert":
+        raise Rejected("--resolved is for alerts; a fault says itself when it ends")
     base = (arguments.to or f"http://{settings.host}:{settings.port}").rstrip("/")
     body = _read(arguments.file)
     if arguments.kind == "alert":
@@ -48,10 +52,11 @@ def _resolved(body: bytes) -> bytes:
     """Return an AlertManager message with every alert resolved now."""
     message = _object(body)
     moment = format_time(now())
-    message["status"] = "resolved"
-    for alert in message.get("alerts", []):
-        alert |= {"status": "resolved", "endsAt": moment}
-    return json.dumps(message).encode()
+    alerts = message.get("alerts")
+    if not isinstance(alerts, list) or not all(isinstance(alert, dict) for alert in alerts):
+        raise Rejected("expected AlertManager's message: an object with a list `alerts`")
+    ended = [alert | {"status": "resolved", "endsAt": moment} for alert in alerts]
+    return json.dumps(message | {"status": "resolved", "alerts": ended}).encode()
 
 
 def _object(body: bytes) -> dict[str, Any]:
@@ -79,8 +84,12 @@ def _fault_event(body: bytes, cluster: str) -> tuple[dict[str, str], bytes]:
 def _post(url: str, headers: dict[str, str], body: bytes) -> int:
     import httpx
 
+    if not url.startswith(("http://", "https://")):
+        raise Rejected(f"expected an http(s) address, got {url[:120]!r}")
     try:
         answer = httpx.post(url, headers=headers, content=body, timeout=30)
+    except httpx.InvalidURL as error:
+        raise Rejected(f"expected an http(s) address, got {url[:120]!r}: {error}") from None
     except httpx.HTTPError as error:
         raise Unavailable(f"{url} did not answer ({error}); is `faultline dev` running?") from None
     if answer.status_code >= 500 or answer.status_code == 429:
@@ -100,7 +109,18 @@ def cancel(arguments: argparse.Namespace) -> int:
         raise Rejected(f"run {number} of {incident_id} has ended already")
     record = json.dumps({"by": "cli", "at": format_time(now())}).encode()
     memory.record(incident_id, keys.run_record(number, keys.CANCEL), record)
-    say(f"run {number} of {incident_id} is asked to stop; `faultline tail {incident_id}` shows it")
+    said = (
+        f"run {number} of {incident_id} is asked to stop; `faultline tail {incident_id}` shows it"
+    )
+    return _done(arguments, {"incident": incident_id, "run": number, "cancelled": True}, said)
+
+
+def _done(arguments: argparse.Namespace, result: dict[str, Any], words: str) -> int:
+    """Say what was done: in words, or as JSON where that was asked for."""
+    if arguments.json:
+        print_json(result)
+    else:
+        say(words)
     return 0
 
 
@@ -111,9 +131,12 @@ def retry(arguments: argparse.Namespace) -> int:
     incident_id = resolve(memory, arguments.incident)
     if memory.closed(incident_id):
         raise Rejected(f"{incident_id} is closed; its next fault opens a new incident")
-    number = max(memory.run_numbers(incident_id), default=0) + 1
+    number = _next_run(memory, incident_id)
     data: dict[str, Any] = {"run": number}
     if arguments.with_engine:
+        if arguments.with_engine not in ENGINES:
+            names = ", ".join(ENGINES)
+            raise Rejected(f"expected an engine among {names}, got {arguments.with_engine!r}")
         data["engine"] = arguments.with_engine
     moment = format_time(now())
     event = Event(
@@ -121,16 +144,48 @@ def retry(arguments: argparse.Namespace) -> int:
         subject=incident_id, time=moment, data=data,
         extensions={"partitionkey": incident_id, "correlationid": incident_id},
     )  # fmt: skip
-    settings, _ = settings_of(arguments)
-    base = (arguments.to or f"http://{settings.host}:{settings.port}").rstrip("/")
-    url = base if arguments.to and "/" in base.split("://", 1)[-1] else base + INGRESS
     headers, body = encode(event)
-    _post(url, headers, body)
-    say(f"run {number} of {incident_id} is asked for")
+    _post(_broker(arguments), headers, body)
+    said = f"run {number} of {incident_id} is asked for"
+    return _done(arguments, {"incident": incident_id, "run": number}, said)
+
+
+def _next_run(memory: Incidents, incident_id: str) -> int:
+    """Return the number of the run to ask for. Raises Rejected where none can begin."""
+    if memory.index(incident_id) is None:
+        raise Rejected(f"the evidence of {incident_id} is still being gathered; wait for `ready`")
+    newest = max(memory.run_numbers(incident_id), default=0)
+    if newest and memory.run(incident_id, newest) and not memory.result(incident_id, newest):
+        raise Rejected(f"run {newest} of {incident_id} is still going; `faultline cancel` stops it")
+    return newest + 1
+
+
+def _broker(arguments: argparse.Namespace) -> str:
+    """Return the address of the broker: as given with its path, else as `dev` has it."""
+    settings, _ = settings_of(arguments)
+    base = str(arguments.to or f"http://{settings.host}:{settings.port}").rstrip("/")
+    return base if arguments.to and "/" in base.split("://", 1)[-1] else base + INGRESS
+
+
+def resend(arguments: argparse.Namespace) -> int:
+    """Send a parked event to the broker again, as it was."""
+    from faultline.web.acts import Acts
+    from faultline.wire import encode
+
+    url = _broker(arguments)
+    day, _, name = str(arguments.key).removeprefix("parked/").partition("/")
+
+    def post(event: Event) -> None:
+        headers, body = encode(event)
+        _post(url, headers, body)
+
+    Acts(incidents_of(arguments), post, now).replay(day, name)
+    say(f"{arguments.key} is sent again")
     return 0
 
 
 def close(arguments: argparse.Namespace) -> int:
+    """Close by hand: the record and the page. No event is sent: this works without a broker."""
     memory = incidents_of(arguments)
     incident_id = resolve(memory, arguments.incident)
     faults = memory.faults(incident_id)
@@ -143,5 +198,7 @@ def close(arguments: argparse.Namespace) -> int:
     )
     if not memory.record(incident_id, keys.CLOSED, record):
         raise Rejected(f"{incident_id} was closed before")
-    say(f"{incident_id} is closed; the next fault of its workload opens a new incident")
-    return 0
+    readme = views.readme(views.load(memory, incident_id))
+    memory.put_view(incident_id, keys.README, readme)
+    said = f"{incident_id} is closed; the next fault of its workload opens a new incident"
+    return _done(arguments, {"incident": incident_id, "because": record.because.value}, said)

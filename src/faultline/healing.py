@@ -27,6 +27,8 @@ class Found:
     age_s: float  # since the record that made the status; since opening where none is dated
     over: Fault | None = None  # the last to end, if every fault of the incident is over
     late: tuple[Fault, ...] = ()  # joined while it closed: `closed.json` does not name them
+    number: int = 1  # of the newest run, recorded or only asked for
+    waits: bool = False  # in the queue for an agent: it is called when its turn comes
     run: Run | None = None  # the newest
     result: Result | None = None
     job: JobState = JobState.ABSENT
@@ -55,11 +57,11 @@ def remedies(found: Found, policy: Policy) -> Iterator[Remedy]:
 
 
 def _nudges(found: Found, policy: Policy) -> Iterator[Remedy]:
-    number = found.run.number if found.run else 1
+    number = found.number
     if found.status is Status.OPEN:
         yield Remedy(INCIDENT_OPENED)
-    elif found.status is Status.READY:
-        yield Remedy(CONTEXT_READY, {"run": 1})
+    elif found.status is Status.READY and not found.waits:
+        yield Remedy(CONTEXT_READY, {"run": number})
     elif found.status is Status.INVESTIGATING and found.job is not JobState.LIVE:
         lost = found.job is JobState.ENDED or _past_deadline(found, policy)
         yield Remedy(RUN_FINISHED if lost else CONTEXT_READY, {"run": number}, lost=lost)

@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from faultline import keys
 from faultline.capsule import Capsule, belongs
 from faultline.correlate import correlation_key
+from faultline.counters import Tally
 from faultline.errors import AlreadyExists, NotFound, Rejected
 from faultline.event import Event, from_json, to_json
 from faultline.model import (
@@ -36,10 +37,10 @@ from faultline.model import (
     Receipt,
     Result,
     Run,
-    Status,
     Shadow,
-    runs_of,
+    Status,
     Verification,
+    runs_of,
     status_of,
 )
 from faultline.store import Store
@@ -48,10 +49,14 @@ T = TypeVar("T", bound=BaseModel)
 
 
 class Incidents:
-    """Everything known about incidents. Holds nothing itself: two of these on one store agree."""
+    """Everything known about incidents. Holds nothing itself: two of these on one store agree.
+
+    `counters` says how many records of incidents were written, and how many were there already.
+    """
 
     def __init__(self, store: Store) -> None:
         self.store = store
+        self.counters = Tally()
 
     # faults
 
@@ -133,7 +138,9 @@ class Incidents:
 
     def record(self, incident_id: str, name: str, value: BaseModel | bytes) -> bool:
         """Write a record once. False: it was there, and nothing changed."""
-        return self._put_once(keys.incident(incident_id, name), content(value))
+        new = self._put_once(keys.incident(incident_id, name), content(value))
+        self.counters.add("written" if new else "there")
+        return new
 
     def put_view(self, incident_id: str, name: str, data: bytes) -> None:
         """Write a page for people, over the one that may be there."""
@@ -210,16 +217,6 @@ class Incidents:
         incident_id, _, number = run_id.rpartition("-")
         return self.run(incident_id, int(number))
 
-    def mark_started(self, run: Run) -> None:
-        """Put on file that an agent run begins, where caps can count it."""
-        self._put_once(keys.started(run.created_at, run.id), _json({"run": run.id}))
-
-    def started_since(self, now: dt.datetime, within: dt.timedelta = dt.timedelta(hours=1)) -> int:
-        """Count the agent runs that began within this time before `now`."""
-        days = {(now - within).astimezone(dt.UTC).date(), now.astimezone(dt.UTC).date()}
-        found = (key for day in days for key in self.store.list(f"started/{day:%Y-%m-%d}/"))
-        return sum(now - within < keys.started_at(key) <= now for key in found)
-
     def outputs(self, incident_id: str, number: int) -> tuple[Output, ...]:
         """Return the index of what a run has left in the store."""
         folder = keys.incident(incident_id, keys.run_record(number, ""))
@@ -251,6 +248,9 @@ class Incidents:
     def receipt(self, incident_id: str, outlet: str) -> Receipt | None:
         return self._read(incident_id, keys.receipt(outlet), Receipt)
 
+    def merges(self, incident_id: str) -> list[Merged]:
+        folder = keys.incident(incident_id, "merged/")
+        return [Merged.model_validate_json(self.store.get(k)) for k in self.store.list(folder)]
 
     # what became of the fix
 
@@ -276,9 +276,6 @@ class Incidents:
             (other for other in found if other.episode > incident.episode),
             key=lambda other: other.episode,
         )
-    def merges(self, incident_id: str) -> list[Merged]:
-        folder = keys.incident(incident_id, "merged/")
-        return [Merged.model_validate_json(self.store.get(k)) for k in self.store.list(folder)]
 
     # underneath
 

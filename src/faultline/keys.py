@@ -42,6 +42,7 @@ AGENT_LOG = "output/agent.log"
 PROBE = "probe.txt"
 BUCKET_README = "README.md"
 INCIDENTS = "incidents/"
+LEDGER = "ledger/"
 
 INCIDENT_ID = re.compile(r"[0-9]{8}-[a-z0-9-]{1,24}-[0-9a-f]{8}")
 _RUN_KEY = re.compile(r"runs/([1-9][0-9]{0,3})/(.+)")
@@ -123,12 +124,12 @@ def merged(outlet: str) -> str:
     return f"merged/{part(outlet)}.json"
 
 
-def claims(correlation_key: str) -> str:
 def announced(event_type: str) -> str:
     """Return the name of the record that this event about the incident was sent."""
     return f"announced/{part(event_type)}.json"
 
 
+def claims(correlation_key: str) -> str:
     """Return the folder of a key's claims. The key comes from `correlate.py`, already in parts."""
     return f"claims/{correlation_key}/"
 
@@ -146,15 +147,20 @@ def cleared(occurrence: str) -> str:
     return f"cleared/{part(occurrence)}.json"
 
 
-def started(at: dt.datetime, run_id: str) -> str:
-    """Return the key that says an agent run began, so that caps can be counted by time."""
-    return f"started/{at.astimezone(dt.UTC):%Y-%m-%d/%H%M%S}-{part(run_id)}.json"
+def ledger(line: int) -> str:
+    """Return the key of a line of the ledger of agent runs; a page is a folder of 1,000 lines."""
+    return f"{LEDGER}{line // 1000:06d}/{line:09d}.json"
 
 
-def started_at(key: str) -> dt.datetime:
-    """Return when the run of a `started/` key began."""
-    stamp = key.removeprefix("started/")[:17]
-    return dt.datetime.strptime(stamp, "%Y-%m-%d/%H%M%S").replace(tzinfo=dt.UTC)
+def line_of(key: str) -> int:
+    """Return the line of a ledger's key."""
+    return int(key.rsplit("/", 1)[1].removesuffix(".json"))
+
+
+def waiting(incident_id: str, number: int) -> str:
+    """Return the key that says a run waits for an agent, below the day of its incident."""
+    day = checked_incident_id(incident_id)[:8]
+    return f"waiting/{day}/{incident_id}-{number}.json"
 
 
 def ignored(day: dt.date, occurrence: str) -> str:
@@ -171,6 +177,18 @@ def payload(day: dt.date, body: bytes) -> str:
 
 def data(day: dt.date, body: bytes) -> str:
     return f"data/{day:%Y-%m-%d}/{hashlib.sha256(body).hexdigest()}.json"
+
+
+def heartbeats(cluster: str, day: dt.date) -> str:
+    """Return the folder of a day's heartbeats of a cluster."""
+    return f"heartbeats/{part(cluster)}/{day:%Y-%m-%d}/"
+
+
+def heartbeat(cluster: str, at: dt.datetime, interval_s: int) -> str:
+    """Return the key that says a heartbeat was heard in this interval."""
+    seconds = int(at.timestamp()) // interval_s * interval_s
+    moment = dt.datetime.fromtimestamp(seconds, dt.UTC)
+    return f"{heartbeats(cluster, moment.date())}{moment:%H%M%S}.txt"
 
 
 def data_sha256(key: str) -> str:

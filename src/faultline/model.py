@@ -228,6 +228,7 @@ class Index(Value):
 
     files: tuple[Origin, ...]
     missing: dict[str, str] = {}  # context source -> the reason
+    redactions: dict[str, int] = {}  # kind of secret -> how many were taken out
 
 
 class Certainty(StrEnum):
@@ -358,6 +359,7 @@ class Run(Value):
     namespace: str = ""
     created_at: AwareDatetime
     cause: dict[str, Any]  # structured CloudEvent: the event that asked for it
+    because: str = ""  # why no agent was asked, where one would have been
 
     @property
     def id(self) -> str:
@@ -387,6 +389,63 @@ class Result(Value):
     tokens: int = 0
     cost_usd: float = 0.0
     outputs: tuple[Output, ...] = ()
+
+
+# room and money
+
+
+class Amount(Value):
+    """Tokens and money, reserved or spent."""
+
+    tokens: int = Field(default=0, ge=0)
+    usd: float = Field(default=0.0, ge=0)
+
+    def __add__(self, other: Amount) -> Amount:
+        return Amount(tokens=self.tokens + other.tokens, usd=self.usd + other.usd)
+
+
+class Wish(Value):
+    """A run that wants an agent; as a record (`waiting/`) one that did not get it at once."""
+
+    incident_id: str
+    number: int
+    cluster: str
+    namespace: str = ""
+    key: str  # correlation key: the workload
+    engine: str
+    severity: Severity = Severity.WARNING
+    since: AwareDatetime  # when it was first asked for
+    reason: str = ""  # why it did not get one at once
+
+    @property
+    def run(self) -> str:
+        return f"{self.incident_id}-{self.number}"
+
+
+class Entry(Value):
+    """`ledger/…/<line>.json`: an agent run was let in, knowing every line before it.
+
+    `spent` is the balance of the lines up to `settled`, all of which have ended: what was spent, by
+    period (`total`, `month/2026-11`, `day/2026-11-21`, `namespace/<cluster>/<namespace>/<day>`).
+    """
+
+    line: int
+    wish: Wish
+    at: AwareDatetime
+    reserved: Amount = Amount()
+    settled: int = 0
+    spent: dict[str, Amount] = {}
+
+
+class Budgets(Value):
+    """The most that may be spent, by scope; 0 in an amount: no limit. `run`: what one reserves."""
+
+    run: Amount = Amount()
+    incident: Amount = Amount()
+    namespace: Amount = Amount()  # a day
+    day: Amount = Amount()
+    month: Amount = Amount()
+    total: Amount = Amount()
 
 
 # what people get
@@ -431,6 +490,50 @@ class Merged(Value):
     at: AwareDatetime
     revision: str = ""
     by: str = ""
+
+
+class Compared(Value):
+    """One proposed change beside what people wrote there."""
+
+    target: Target
+    field: str
+    before: Any = None  # in the manifests, when we proposed
+    ours: Any = None
+    theirs: Any = None  # null: nothing stands there, or it is not shown
+    same_object: bool = False  # people changed this object, here or elsewhere in it
+    same_field: bool = False
+    same_value: bool = False
+
+
+class Shadow(Value):
+    """`shadow.json`: people fixed it without our branch; how near our proposal was."""
+
+    at: AwareDatetime  # when it was seen, after the incident had closed
+    run: int  # whose proposal was compared
+    revision: str = ""  # of the manifests that were compared
+    changes: tuple[Compared, ...]
+    score: float  # 1: the same values; 0.5: the same fields; 0.25: the same objects; the mean
+    ahead_s: float = 0.0  # how long before `at` our proposal was there
+
+
+class Outcome(StrEnum):
+    """Did a fix hold?"""
+
+    VERIFIED = "verified"  # the fault cleared after it, and nothing came back while it was quiet
+    FAILED = "failed"  # the condition came back
+
+
+class Verification(Value):
+    """`verified.json`: whether the fix held, decided once."""
+
+    outcome: Outcome
+    at: AwareDatetime
+    ours: bool  # False: people fixed it in their own way
+    fixed_at: AwareDatetime  # when the change was merged, or seen
+    cleared_at: AwareDatetime | None = None  # when the last fault ended
+    quiet_s: int = 0  # how long nothing happened after that; 0 if it failed
+    again: str = ""  # incident in which the condition came back; its own id: before it closed
+    fault: str = ""  # name of the fault that came back
 
 
 class Report(Value):
@@ -487,53 +590,12 @@ class Policy(Value):
     slots: int = 5
     slots_per_cluster: int = 1
     runs_per_hour: int = 20
+    runs_per_workload: int = 1  # an hour; what a person asks for does not count
+    wait_max_s: int = 600  # longer for a slot, and the analyzers answer alone
+    budgets: Budgets = Budgets()
     nudge_after_s: int = 120  # how long a step may be silent before `sweep` asks again
     sweep_days: int = 7
     own_namespaces: tuple[str, ...] = ("faultline", "faultline-agents")  # no agent looks in there
     quiet_s: int = 600  # how long it must stay quiet before a fix counts as verified
     dry_run: bool = False
     patch: PatchRules = PatchRules()
-class Compared(Value):
-    """One proposed change beside what people wrote there."""
-
-    target: Target
-    field: str
-    before: Any = None  # in the manifests, when we proposed
-    ours: Any = None
-    theirs: Any = None  # null: nothing stands there, or it is not shown
-    same_object: bool = False  # people changed this object, here or elsewhere in it
-    same_field: bool = False
-    same_value: bool = False
-
-
-class Shadow(Value):
-    """`shadow.json`: people fixed it without our branch; how near our proposal was."""
-
-    at: AwareDatetime  # when it was seen, after the incident had closed
-    run: int  # whose proposal was compared
-    revision: str = ""  # of the manifests that were compared
-    changes: tuple[Compared, ...]
-    score: float  # 1: the same values; 0.5: the same fields; 0.25: the same objects; the mean
-    ahead_s: float = 0.0  # how long before `at` our proposal was there
-
-
-class Outcome(StrEnum):
-    """Did a fix hold?"""
-
-    VERIFIED = "verified"  # the fault cleared after it, and nothing came back while it was quiet
-    FAILED = "failed"  # the condition came back
-
-
-class Verification(Value):
-    """`verified.json`: whether the fix held, decided once."""
-
-    outcome: Outcome
-    at: AwareDatetime
-    ours: bool  # False: people fixed it in their own way
-    fixed_at: AwareDatetime  # when the change was merged, or seen
-    cleared_at: AwareDatetime | None = None  # when the last fault ended
-    quiet_s: int = 0  # how long nothing happened after that; 0 if it failed
-    again: str = ""  # incident in which the condition came back; its own id: before it closed
-    fault: str = ""  # name of the fault that came back
-
-

@@ -1,10 +1,8 @@
-"""Is this fault worth an incident, and is there room for a run? Pure; answers say why."""
+"""Is this fault worth an incident? Pure; answers say why. Room for runs is `admission.py`'s."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from faultline.model import Decision, DecisionKind, Fault, Policy, Run
+from faultline.model import Decision, DecisionKind, Fault, Policy
 
 ANALYZERS = "analyzers"  # the engine of a run that `launch` concludes itself: no Job, no tokens
 
@@ -32,15 +30,13 @@ def _value(fault: Fault, label: str) -> str | None:
     return fault.labels.get(label, named.get(label))
 
 
-def room(run: Run, live: Sequence[Run], started_this_hour: int, policy: Policy) -> str:
-    """Say why there is no room for another agent now; "" if there is. Caps: decision G-12."""
-    others = [other for other in live if other.id != run.id]
-    in_cluster = sum(other.cluster == run.cluster for other in others)
-    if len(others) >= policy.slots:
-        return f"{len(others)} agents are running, {policy.slots} may"
-    if in_cluster >= policy.slots_per_cluster:
-        cap = policy.slots_per_cluster
-        return f"{in_cluster} agents are running for cluster {run.cluster}, {cap} may"
-    if started_this_hour >= policy.runs_per_hour:
-        return f"{started_this_hour} runs began within an hour, {policy.runs_per_hour} may"
-    return ""
+def about_ourselves(fault: Fault, policy: Policy) -> bool:
+    """Is this fault about a part of ours? No agent looks into it: it might be what broke.
+
+    Ours is what lies in a namespace of ours, what our own rules say, and what the bridge misses.
+    """
+    if not policy.own_namespaces:
+        return False
+    namespace = fault.resource.namespace if fault.resource else fault.labels.get("namespace")
+    ours = (fault.origin, fault.labels.get("part_of"))
+    return namespace in policy.own_namespaces or "faultline" in ours

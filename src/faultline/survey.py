@@ -11,7 +11,12 @@ from faultline.model import Cleared, Fault, JobState, Result, Run, Status, runs_
 
 
 def survey(
-    incidents: Incidents, incident_id: str, now: dt.datetime, job: Callable[[Run], JobState]
+    incidents: Incidents,
+    incident_id: str,
+    now: dt.datetime,
+    job: Callable[[Run], JobState],
+    *,
+    waits: bool = False,
 ) -> Found | None:
     """Return what there is of an incident; None if it was never opened."""
     names = incidents.names(incident_id)
@@ -29,6 +34,8 @@ def survey(
         age_s=(now - since).total_seconds(),
         over=None if status is Status.CLOSED else last_to_end(incidents, faults),
         late=_late(incidents, incident_id, faults) if status is Status.CLOSED else (),
+        number=number or 1,
+        waits=waits,
         run=run,
         result=result,
         job=job(run) if run and result is None else JobState.ABSENT,

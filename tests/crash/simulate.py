@@ -8,6 +8,8 @@ the accidents stop, the broker delivers what it owes, sweep pings, and the promi
 I1 every accepted incident comes to an end      I4 at most one pull request per incident
 I2 at most one Job per attempt                  I5 at most one top-level message per incident
 I3 no Job without its sealed capsule            I6 nothing begins after a person closed it
+I7 never more agents at once, an hour, or for one workload than the caps say, and none is let in
+   beyond the budget, though launches overlap
 I7 a fix that held is said to hold, and each thing is said of it under one id
 
 Run it: `make simulate SEEDS=20000`, one seed again: `python tests/crash/simulate.py --seed 4711`.
@@ -47,6 +49,8 @@ from faultline.event import (
 )
 from faultline.incidents import Incidents
 from faultline.model import (
+    Amount,
+    Budgets,
     Closed,
     ClosedBecause,
     Fault,
@@ -68,6 +72,7 @@ from faultline.routes import STEPS
 from faultline.serve import Request, answer
 
 START = dt.datetime(2026, 11, 21, 10, 0, tzinfo=dt.UTC)
+HOUR = dt.timedelta(hours=1)
 ROUTES = {
     "dev.faultline.fault.detected.v1": "triage",
     "dev.faultline.incident.opened.v1": "context",
@@ -76,6 +81,10 @@ ROUTES = {
     "dev.faultline.fault.cleared.v1": "close",
 }
 ON_PING = ("sweep", "verify")
+POLICY = Policy(
+    engine="claude", slots=1, runs_per_hour=3, nudge_after_s=60, wait_max_s=150, quiet_s=60,
+    budgets=Budgets(run=Amount(tokens=100), total=Amount(tokens=350)),
+)  # fmt: skip
 WORKERS = 3
 DELIVERIES_MAX = 3_000  # within a round; then something goes in circles
 ROUNDS_MAX = 60  # of redelivery and sweeping after the accidents have stopped
@@ -206,6 +215,7 @@ class Jobs:
         if run.id in self.runs:
             return
         self.sim.check_capsule(run)
+        self.sim.check_caps(run)
         self.created[run.id] += 1
         self.runs[run.id] = run
 
@@ -245,7 +255,7 @@ class Simulation:
             manifests=NoFiles(),
             outlets=[self.forge, self.chat],
             sink=self,
-            policy=Policy(slots=2, slots_per_cluster=2, nudge_after_s=60, quiet_s=60),
+            policy=POLICY,
             clock=lambda: self.now,
         )
 
@@ -321,7 +331,7 @@ class Simulation:
             result = Result(
                 incident_id=run.incident_id, run=run.number, status=RunStatus.FAILED,
                 reason="empty_report", exit_code=0, started_at=run.created_at,
-                completed_at=self.now, engine=run.engine,
+                completed_at=self.now, engine=run.engine, tokens=self.chance.choice((0, 40, 100)),
             )  # fmt: skip
             name = keys.run_record(run.number, keys.RESULT)
             self.incidents.record(run.incident_id, name, result)
@@ -346,7 +356,7 @@ class Simulation:
     def signals(self) -> Iterator[Event]:
         """Faults of two workloads, repeated, some of which end."""
         for number in range(self.chance.randint(2, 4)):
-            name = self.chance.choice(("api", "db"))
+            name = self.chance.choice(("api", "db", "web"))
             fault = Fault(
                 name=f"Fault{number}", severity=Severity.CRITICAL, cluster="prod-a",
                 resource=Resource(kind="Deployment", namespace="shop", name=name),
@@ -470,6 +480,31 @@ class Simulation:
             self.report.unexpected.append(f"I3 {run.id}: {error}")
         if capsule.sha256 != run.capsule_sha256:
             self.report.unexpected.append(f"I3 {run.id} was given another capsule")
+
+    def check_caps(self, run: Run) -> None:
+        """A Job is about to be there: count as a stranger would, from Jobs alone."""
+        live = [id for id in self.jobs.live() if not self.has_result(id)]
+        hour = [r for r in self.jobs.runs.values() if self.now - r.created_at < HOUR]
+        key = self.incidents.incident(run.incident_id).key
+        same = [r for r in hour if self.incidents.incident(r.incident_id).key == key]
+        spent = sum(self.cost(r) for r in self.jobs.runs.values())
+        for what, count, cap in (
+            ("at once", len(live), POLICY.slots),
+            ("an hour", len(hour), POLICY.runs_per_hour),
+            ("of one workload", len(same), POLICY.runs_per_workload),
+            ("tokens", spent + 99, 350),
+        ):
+            if count >= cap:
+                self.report.unexpected.append(f"I7 {count} {what} before {run.id}, {cap} may")
+
+    def has_result(self, run_id: str) -> bool:
+        incident_id, _, number = run_id.rpartition("-")
+        return self.incidents.result(incident_id, int(number)) is not None
+
+    def cost(self, run: Run) -> int:
+        """What a run has spent, or may: what one that was lost spent nobody knows."""
+        result = self.incidents.result(run.incident_id, run.number)
+        return result.tokens if result and result.reason != "lost" else 100
 
     def _check(self) -> None:
         self.report.missed += list(self._unfinished())

@@ -1,7 +1,8 @@
 """context.ready -> run.finished, or a Job
 
 Let the analyzers try first. What they prove is the answer, at once; the rest goes to an agent, if
-there is room for one. What people get of it is `package.py`'s.
+there is room for one and money, else it waits, or the analyzers answer alone. What people get of it
+is `package.py`'s.
 """
 
 from __future__ import annotations
@@ -13,9 +14,12 @@ from faultline.diagnosis import diagnose
 from faultline.diagnosis.render import investigation
 from faultline.event import RUN_FINISHED, Event, to_json
 from faultline.incidents import content
-from faultline.model import Result, Run, RunStatus, Verdict
-from faultline.policy import ANALYZERS, room
+from faultline.ledger import Answer, Say, admit
+from faultline.model import Incident, Result, Run, RunStatus, Verdict, Wish
+from faultline.policy import ANALYZERS, about_ourselves
 from faultline.ports import Ports
+from faultline.suspected import investigation as suspected
+from faultline.suspected import suspicion
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +28,18 @@ def launch(event: Event, ports: Ports) -> Event | None:
     incident = ports.incidents.incident(event.subject or "")
     if ports.incidents.closed(incident.id):
         return None
+    if ports.incidents.packaged(incident.id, int((event.data or {}).get("run", 1))):
+        return None  # it was heard
     run, verdict = plan(event, ports)
+    if run.engine != ANALYZERS and ports.incidents.run(incident.id, run.number) is None:
+        answer = ask(run, incident, ports)
+        if answer.say is Say.WAIT:
+            log.info("run %s waits: %s", run.id, answer.reason, extra={"incident": incident.id})
+            return None
+        if answer.say is Say.WITHOUT:
+            run = run.model_copy(
+                update={"engine": ANALYZERS, "model": "", "because": answer.reason}
+            )
     if run.engine == ANALYZERS:
         conclude(run, verdict, ports)
     result = ports.incidents.result(incident.id, run.number)
@@ -49,10 +64,11 @@ def plan(event: Event, ports: Ports) -> tuple[Run, Verdict]:
     verdict = diagnose(capsule)
     ports.incidents.record(incident.id, keys.run_record(number, keys.FINDINGS), verdict)
     resource = incident.fault.resource
+    no_agent = verdict.proved or about_ourselves(incident.fault, policy)
     run = ports.incidents.run(incident.id, number) or Run(
         incident_id=incident.id,
         number=number,
-        engine=asked.get("engine") or (ANALYZERS if verdict.proved else policy.engine),
+        engine=asked.get("engine") or (ANALYZERS if no_agent else policy.engine),
         model=asked.get("model") or policy.model,
         command=policy.command,
         deadline_s=policy.deadline_s,
@@ -65,20 +81,41 @@ def plan(event: Event, ports: Ports) -> tuple[Run, Verdict]:
     return run, verdict
 
 
+def ask(run: Run, incident: Incident, ports: Ports) -> Answer:
+    """Ask the ledger whether this run gets an agent now."""
+    wish = Wish(
+        incident_id=run.incident_id,
+        number=run.number,
+        cluster=run.cluster,
+        namespace=run.namespace,
+        key=incident.key,
+        engine=run.engine,
+        severity=incident.fault.severity,
+        since=run.created_at,
+    )
+    return admit(wish, ports.incidents, ports.runner.state, ports.policy, run.created_at)
+
+
 def conclude(run: Run, verdict: Verdict, ports: Ports) -> None:
-    """Write the whole run at once: what was proved is its output. The result comes last."""
+    """Write the whole run at once: what was proved is its output, or suspected if no agent may be
+    asked. The result comes last.
+    """
     incidents, incident = ports.incidents, ports.incidents.incident(run.incident_id)
     incidents.record(run.incident_id, keys.run_record(run.number, keys.RUN), run)
-    if verdict.diagnosis:
+    diagnosis, text = verdict.diagnosis, b""
+    if diagnosis:
         text = investigation(incident, verdict)
+    elif run.because:
+        diagnosis, text = suspicion(verdict), suspected(incident, verdict).encode()
+    if diagnosis:
         incidents.record(run.incident_id, keys.run_record(run.number, keys.INVESTIGATION), text)
-        report = content(verdict.diagnosis)
+        report = content(diagnosis)
         incidents.record(run.incident_id, keys.run_record(run.number, keys.DIAGNOSIS), report)
     result = Result(
         incident_id=run.incident_id,
         run=run.number,
-        status=RunStatus.SUCCESS if verdict.diagnosis else RunStatus.FAILED,
-        reason="" if verdict.diagnosis else "not_proved",
+        status=RunStatus.SUCCESS if diagnosis else RunStatus.FAILED,
+        reason="" if diagnosis else "not_proved",
         started_at=run.created_at,
         completed_at=ports.clock(),
         engine=run.engine,
@@ -88,15 +125,8 @@ def conclude(run: Run, verdict: Verdict, ports: Ports) -> None:
 
 
 def start(run: Run, ports: Ports) -> None:
-    """Start the run's Job if it is on record already or there is room for it; else leave it."""
+    """Record the run and start its Job: both once, however often they are asked for."""
     incidents = ports.incidents
-    if incidents.run(run.incident_id, run.number) is None:
-        live = [known for id in ports.runner.live() if (known := incidents.run_by_id(id))]
-        refused = room(run, live, incidents.started_since(run.created_at), ports.policy)
-        if refused:
-            log.warning("run %s waits: %s", run.id, refused, extra={"incident": run.incident_id})
-            return
     incidents.record(run.incident_id, keys.run_record(run.number, keys.RUN), run)
-    incidents.mark_started(run)
     if not incidents.closed(run.incident_id):  # a person may have closed it meanwhile
         ports.runner.start(run)

@@ -6,13 +6,19 @@ outlet, once each.
 
 from __future__ import annotations
 
+import logging
+
 from faultline import keys, views
 from faultline.capsule import images_that_ran
 from faultline.errors import Rejected, TryAgain
 from faultline.event import INCIDENT_PACKAGED, Event
-from faultline.model import Packaged, Proposal, Report
+from faultline.ledger import calls
+from faultline.model import JobState, Packaged, Proposal, Report, Run
+from faultline.policy import ANALYZERS
 from faultline.ports import Outlet, Ports
 from faultline.proposal import propose
+
+log = logging.getLogger(__name__)
 
 
 def package(event: Event, ports: Ports) -> Event | None:
@@ -21,6 +27,7 @@ def package(event: Event, ports: Ports) -> Event | None:
     number = int((event.data or {}).get("run", 1))
     if incidents.result(id, number) is None:
         raise Rejected(f"expected a run that has ended, but run {number} of {id} has no result")
+    call_the_next(event, number, ports)
     if incidents.packaged(id, number) is None:
         decide(id, number, ports)
         told = tell(id, number, ports)
@@ -31,6 +38,24 @@ def package(event: Event, ports: Ports) -> Event | None:
     done = incidents.packaged(id, number)
     data = {"incident": id, "run": number, "outlets": done.outlets if done else {}}
     return event.caused(INCIDENT_PACKAGED, source="/faultline/package", subject=id, data=data)
+
+
+def call_the_next(event: Event, number: int, ports: Ports) -> None:
+    """Call who waits for the slot that this run has left. Where that fails `sweep` does it."""
+    run = ports.incidents.run(event.subject or "", number)
+    if run is None or run.engine == ANALYZERS:
+        return
+    source, now = "/faultline/package", ports.clock()
+    try:
+        for call in calls(event, source, ports.incidents, _cannot_tell, ports.policy, now):
+            ports.sink.send(call)
+    except TryAgain as error:
+        log.warning("those who wait are not called before the next sweep: %s", error)
+
+
+def _cannot_tell(run: Run) -> JobState:
+    """Take every Job for alive: this step may not ask the cluster."""
+    return JobState.LIVE
 
 
 def decide(id: str, number: int, ports: Ports) -> None:

@@ -10,24 +10,28 @@ import datetime as dt
 from collections.abc import Iterator
 
 from faultline import keys
-from faultline.event import Event, from_json
+from faultline.event import CARRIED, Event, from_json
 from faultline.healing import Found, Remedy, lost_status, remedies
 from faultline.incidents import Incidents
+from faultline.ledger import calls, waiting
 from faultline.model import Result
 from faultline.ports import Ports
 from faultline.survey import survey
 
 
 def sweep(event: Event, ports: Ports) -> Event | None:
-    now = ports.clock()
+    now, job = ports.clock(), ports.runner.state
     for opener in unopened(ports.incidents):
         ports.sink.send(opener)
+    queue = {wish.incident_id for wish in waiting(ports.incidents, ports.policy, now)}
     for incident_id in recent(ports.incidents, now, ports.policy.sweep_days):
-        found = survey(ports.incidents, incident_id, now, ports.runner.state)
+        found = survey(ports.incidents, incident_id, now, job, waits=incident_id in queue)
         for remedy in remedies(found, ports.policy) if found else ():
             if remedy.lost and found:
                 bury(found, now, ports)
             ports.sink.send(nudge(event, incident_id, remedy, ports.incidents))
+    for call in calls(event, "/faultline/sweep", ports.incidents, job, ports.policy, now):
+        ports.sink.send(call)
     return None
 
 
@@ -70,4 +74,8 @@ def nudge(event: Event, incident_id: str, remedy: Remedy, incidents: Incidents) 
     if remedy.about:
         subject = incidents.incident(incident_id).key
         data = remedy.about.model_dump(mode="json")
-    return event.caused(remedy.type, source="/faultline/sweep", subject=subject, data=data)
+    opener = incidents.opener(incident_id).extensions  # its trace goes on, not the ping's
+    carried = {name: opener[name] for name in CARRIED if name in opener}
+    return event.caused(
+        remedy.type, source="/faultline/sweep", subject=subject, data=data, extensions=carried
+    )

@@ -10,6 +10,7 @@ locals {
     package = { read = ["probe.txt", "data/*", "incidents/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
     close   = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*"], write = ["probe.txt", "data/*", "cleared/*", "incidents/*", "parked/*"] }
     sweep   = { read = ["probe.txt", "claims/*", "cleared/*", "incidents/*", "started/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
+    verify  = { read = ["probe.txt", "claims/*", "incidents/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
     web     = { read = ["probe.txt", "claims/*", "cleared/*", "ignored/*", "parked/*", "incidents/*", "started/*"], write = ["incidents/*"] }
     agent   = { read = ["incidents/*"], write = ["incidents/*/runs/*"] }
   }

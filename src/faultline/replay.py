@@ -38,9 +38,20 @@ class Replayed:
 
 
 def replay(
-    incidents: Incidents, incident_id: str, number: int | None = None, policy: Policy | None = None
+    incidents: Incidents,
+    incident_id: str,
+    number: int | None = None,
+    policy: Policy | None = None,
+    *,
+    first: str = "launch",
 ) -> Replayed:
-    """Run the later steps of one run again and compare. Raises Rejected if there is no such run."""
+    """Run the later steps of one run again and compare. Raises Rejected if there is no such run.
+
+    `first` is the step to begin with: `launch` asks the analyzers again, `package` believes what
+    was answered. An agent's answer is always believed; to ask one anew is `asking.py`'s.
+    """
+    if first not in ("launch", "package"):
+        raise Rejected(f"expected launch or package to begin with, got {first!r}")
     names = incidents.names(incident_id)
     number = number or max(incidents.run_numbers(incident_id), default=0)
     run, result = incidents.run(incident_id, number), incidents.result(incident_id, number)
@@ -48,17 +59,20 @@ def replay(
         raise Rejected(f"expected a run of {incident_id} that has ended, run {number} has not")
     copy = Incidents(MemoryStore())
     for name in sorted(names):
-        if _is_question(name, run):
+        if _is_question(name, run, first):
             copy.record(incident_id, name, incidents.read(incident_id, name))
-    again = _again(copy, incidents, run, result, policy or Policy())
+    again = _again(copy, incidents, run, result, policy or Policy(), first)
     _copy_aftermath(copy, incidents, incident_id, names)
     views.write(again.incidents, incident_id, number)
     made = copy.names(incident_id)
-    same, different = _compare(copy, incidents, incident_id, sorted(made & names), run)
+    compared = [name for name in sorted(made & names) if not _is_question(name, run, first)]
+    same, different = _compare(copy, incidents, incident_id, compared, run)
     return Replayed(views.result_text(views.load(copy, incident_id)), same, different)
 
 
-def _again(copy: Incidents, original: Incidents, run: Run, result: Result, policy: Policy) -> Ports:
+def _again(
+    copy: Incidents, original: Incidents, run: Run, result: Result, policy: Policy, first: str
+) -> Ports:
     """Run launch (if its answer is ours to compute) and package over the copy."""
     recorded = original.proposal(run.incident_id, run.number)
     before = {f.path: f.before.encode() for f in recorded.files} if recorded else {}
@@ -66,16 +80,16 @@ def _again(copy: Incidents, original: Incidents, run: Run, result: Result, polic
         copy.record(run.incident_id, keys.run_record(run.number, keys.CHANGE), recorded)
     ports = Ports(
         incidents=copy,
-        runner=_NoRunner(),
+        runner=NoRunner(),
         sources=(),
         manifests=_Recorded(before, recorded.base if recorded else ""),
         outlets=(),
-        sink=_NoSink(),
+        sink=NoSink(),
         policy=policy,
         clock=lambda: result.completed_at,
     )
     cause = from_json(run.cause)
-    finished = launch(cause, ports) if run.engine == ANALYZERS else None
+    finished = launch(cause, ports) if _computed(run, first) else None
     package(finished or _finished(cause, run), ports)
     return ports
 
@@ -89,14 +103,19 @@ def _finished(cause: Event, run: Run) -> Event:
     )
 
 
-def _is_question(name: str, run: Run) -> bool:
+def _computed(run: Run, first: str) -> bool:
+    """Is the answer made again? Else it is taken as it was recorded."""
+    return run.engine == ANALYZERS and first == "launch"
+
+
+def _is_question(name: str, run: Run, first: str) -> bool:
     """Is this record part of what the later steps are given?"""
     if name in (keys.EVENT, keys.INCIDENT) or belongs(name) or keys.occurrence_of(name):
         return True
     of_run = keys.run_of(name)
     if of_run is None or of_run[0] != run.number:
         return False
-    answer = run.engine != ANALYZERS and of_run[1] not in (keys.CHANGE, keys.PACKAGED)
+    answer = not _computed(run, first) and of_run[1] not in (keys.CHANGE, keys.PACKAGED)
     return answer or of_run[1] == keys.RUN
 
 
@@ -117,7 +136,7 @@ def _compare(
     copy: Incidents, original: Incidents, incident_id: str, names: Sequence[str], run: Run
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     skipped = {keys.run_record(run.number, keys.PACKAGED)}  # says who was told: nobody, here
-    compared = [n for n in names if n not in skipped and not _is_question(n, run)]
+    compared = [n for n in names if n not in skipped]
     same = [n for n in compared if copy.read(incident_id, n) == original.read(incident_id, n)]
     return tuple(same), tuple(n for n in compared if n not in same)
 
@@ -135,7 +154,7 @@ class _Recorded:
         return self._revision
 
 
-class _NoRunner:
+class NoRunner:
     """Replay starts nothing."""
 
     def start(self, run: Run) -> None:
@@ -151,7 +170,7 @@ class _NoRunner:
         raise NotFound(f"replay started no {run.id}")
 
 
-class _NoSink:
+class NoSink:
     """Replay tells nobody."""
 
     def send(self, event: Event) -> None:

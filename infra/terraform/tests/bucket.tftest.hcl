@@ -42,7 +42,7 @@ run "a_role_per_step" {
     kms_key_arn       = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000"
   }
   assert {
-    condition     = toset(keys(aws_iam_role.step)) == toset(["bridge", "triage", "context", "launch", "package", "close", "sweep", "web", "agent"])
+    condition     = toset(keys(aws_iam_role.step)) == toset(["bridge", "triage", "context", "launch", "package", "close", "sweep", "verify", "web", "agent"])
     error_message = "one role per service account"
   }
   assert {

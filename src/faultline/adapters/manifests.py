@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -75,12 +76,19 @@ class GitManifests:
     def files(self) -> Mapping[str, bytes]:
         """Read them. Raises Unavailable without the branch, Rejected if it is too much."""
         commit = self._tip()
+        files = self.at(commit)
+        self._read_at.commit = commit
+        return files
+
+    def at(self, commit: str) -> Mapping[str, bytes]:
+        """Read them as of a commit. Raises Unavailable if it is not here, Rejected as `files`."""
+        if not re.fullmatch(r"[0-9a-f]{40,64}", commit) or not self._repository.tip(commit):
+            raise Unavailable(f"expected the commit {commit[:64]!r} in the repository, found none")
         entries = self._repository.tree(commit, *([self._subdir] if self._subdir else []))
         wanted = [e for e in entries if e.regular and _worth_reading(e.path, e.bytes)]
         if len(wanted) > manifests_max or sum(e.bytes for e in wanted) > manifests_bytes_max:
             raise _too_much()
         contents = self._repository.blobs(entry.blob for entry in wanted)
-        self._read_at.commit = commit
         return _bounded(zip((entry.path for entry in wanted), contents, strict=True))
 
     def revision(self) -> str:

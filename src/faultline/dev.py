@@ -29,7 +29,7 @@ from faultline.broker.journal import Journal
 from faultline.broker.subscribers import Subscriber
 from faultline.broker.triggers import load, manifest_text
 from faultline.doors import doors_of, followers, intake, listed, pages_of
-from faultline.errors import Rejected
+from faultline.errors import Rejected, Unavailable
 from faultline.event import PING, Event, format_time
 from faultline.routes import STEPS
 from faultline.serve import Request, answer
@@ -63,6 +63,7 @@ class Line:
         self.ports = bootstrap.ports(self.settings, self.store, self.broker.sink(), console=console)
         self.intake = intake(self.settings, self.ports)
         self.followers = followers(self.settings, self.intake)
+        self._looked = threading.Event()  # set: the last ping was looked at, whatever came of it
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
         self._server: Any = None
@@ -107,8 +108,20 @@ class Line:
         self.broker.accept(Event(id=moment, source="/faultline/dev", type=PING, time=moment))
 
     def _sweep_for_ever(self) -> None:
+        """Ping when it is time and the last ping was looked at: a slow store gets no queue of them.
+
+        A ping that the journal does not take is no end: the next one may be taken.
+        """
+        self._looked.set()
         while not self._stop.wait(self.settings.sweep_s):
-            self.ping()
+            if not self._looked.is_set():
+                continue
+            self._looked.clear()
+            try:
+                self.ping()
+            except Unavailable as error:
+                self._looked.set()
+                log.warning("no sweep now: %s", error)
 
     def _thread(self, name: str, target: Callable[[], None]) -> None:
         thread = threading.Thread(target=target, name=name, daemon=True)
@@ -117,7 +130,14 @@ class Line:
 
     def _subscriber(self, name: str) -> Subscriber:
         """Return a step as the broker calls it: one request, one answer, by the wire format."""
-        return lambda request: answer(STEPS[name], self.ports, request)
+
+        def deliver(request: Request) -> Answer:
+            reply = answer(STEPS[name], self.ports, request)
+            if name == "sweep":
+                self._looked.set()
+            return reply
+
+        return deliver
 
     def _park(self, request: Request) -> Answer:
         return to_broker(self.intake.parked(request.headers, request.body))

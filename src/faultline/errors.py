@@ -8,6 +8,7 @@ FaultlineError
 ├── TryAgain          the same event may succeed later
 │   ├── Busy          no room; carries retry_after_s
 │   └── Unavailable   store, cluster, model or outlet did not answer
+│       └── StoreDown our own store: nothing can be kept now, so nothing may go on
 ├── AlreadyExists     not a failure: someone wrote this key first
 └── NotFound          no record under this key
 
@@ -49,6 +50,10 @@ class Busy(TryAgain):
 
 class Unavailable(TryAgain):
     """Something that we need did not answer."""
+
+
+class StoreDown(Unavailable):
+    """Our own store did not answer."""
 
 
 class AlreadyExists(FaultlineError):

@@ -36,4 +36,4 @@ class Store(Protocol):
         ...
 
 
-# Every method raises Unavailable if the store did not answer, and never any error of its vendor.
+# Every method raises StoreDown if the store did not answer, and never any error of its vendor.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from faultline import keys, views
 from faultline.capsule import seal
-from faultline.errors import FaultlineError
+from faultline.errors import FaultlineError, StoreDown
 from faultline.event import CONTEXT_READY, Event
 from faultline.incidents import content
 from faultline.model import Incident
@@ -21,6 +21,8 @@ def context(event: Event, ports: Ports) -> Event | None:
         return None
     if ports.incidents.index(incident.id) is None:
         gather(incident, ports)
+    if ports.incidents.run_numbers(incident.id):
+        return None  # it was heard
     capsule = ports.incidents.capsule(incident.id)
     data = {"index_sha256": capsule.sha256, "files": len(capsule.names())}
     return event.caused(CONTEXT_READY, source="/faultline/context", subject=incident.id, data=data)
@@ -39,6 +41,8 @@ def gather(incident: Incident, ports: Ports) -> None:
             for name, data in source.collect(incident):
                 incidents.record(incident.id, name, redactor.file(name, data))
                 origins[name] = source.name
+        except StoreDown:
+            raise  # it says nothing about the source, and an index without its files stays so
         except FaultlineError as error:
             missing[source.name] = redactor.text(str(error))
     incidents.record(incident.id, keys.PROMPT, views.prompt(incident, sorted(origins), missing))

@@ -30,6 +30,8 @@ def triage(event: Event, ports: Ports) -> Event | None:
     if (opener.source, opener.id) != (event.source, event.id):
         return None  # it joined; the opener's own delivery says so, or sweep does
     incident = claim.incident
+    if ports.incidents.index(incident.id):
+        return None  # it was heard: whoever repeats it sets nothing in motion again
     return event.caused(
         INCIDENT_OPENED, source="/faultline/triage", subject=incident.id, data=incident.headline()
     )

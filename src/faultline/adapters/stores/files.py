@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from faultline.adapters.stores import checked, is_text
-from faultline.errors import AlreadyExists, NotFound, Rejected, Unavailable
+from faultline.errors import AlreadyExists, NotFound, Rejected, StoreDown
 
 _TMP = ".tmp"
 _STALE_S = 3600.0
@@ -35,7 +35,7 @@ class FilesStore:
     """Records as files below `root`, which is made if it is not there."""
 
     def __init__(self, root: str | Path) -> None:
-        """Open or make the directory. Raises Unavailable, with what to do, if that fails."""
+        """Open or make the directory. Raises StoreDown, with what to do, if that fails."""
         self._root = Path(root).absolute()
         self._tmp = self._root / _TMP
         self._cleaned = False
@@ -162,7 +162,7 @@ class FilesStore:
 
     @contextlib.contextmanager
     def _explained(self, what: str) -> Iterator[None]:
-        """Turn an OSError into Rejected (the key cannot be) or Unavailable (try again)."""
+        """Turn an OSError into Rejected (the key cannot be) or StoreDown (try again)."""
         try:
             yield
         except OSError as error:
@@ -172,7 +172,7 @@ class FilesStore:
                     f"or too long ({error.strerror})"
                 ) from None
             hint = _HINTS.get(error.errno or 0, error.strerror)
-            raise Unavailable(f"the store at {self._root} did not take {what}: {hint}") from error
+            raise StoreDown(f"the store at {self._root} did not take {what}: {hint}") from error
 
 
 def _sync(folder: Path) -> None:

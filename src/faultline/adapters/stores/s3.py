@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from faultline import keys
 from faultline.adapters.stores import checked
-from faultline.errors import AlreadyExists, FaultlineError, NotFound, Rejected, Unavailable
+from faultline.errors import AlreadyExists, FaultlineError, NotFound, Rejected, StoreDown
 
 _ATTEMPTS = 4
 _PAUSE_S = 0.1
@@ -67,7 +67,7 @@ class S3Store:
         try:
             self._try(key, lambda: _of_s3(self._client.put_object(**wanted), "ETag"))
         except AlreadyExists:
-            if self._try(key, lambda: self._read(key)[1]) != token:
+            if self._writer(key) != token:
                 raise  # someone else was first; with our token, only our reply had been lost
 
     def list(self, prefix: str) -> Iterator[str]:
@@ -81,6 +81,16 @@ class S3Store:
         pages = self._pages(Prefix=whole, Delimiter="/")
         found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ())]
         yield from sorted(name.removeprefix(whole).rstrip("/") for name in found)
+
+    def _writer(self, key: str) -> str:
+        """Return the token of the call that wrote what is said to be there."""
+        try:
+            return self._try(key, lambda: self._read(key)[1])
+        except NotFound:
+            raise StoreDown(
+                f"expected {key}, which the store said is there, but it is not: a second request "
+                "may find it, or write it"
+            ) from None
 
     def _read(self, key: str) -> tuple[bytes, str]:
         """Return an object's bytes and the token of the call that wrote it."""
@@ -130,7 +140,7 @@ class S3Store:
             501: "it does not know this request; the store must support conditional writes",
         }.get(status, "waiting may help; if not, check its address and its health")
         came = f"{status} {code}" if status else type(error).__name__
-        return Unavailable(f"expected s3://{self._bucket} to take {what}, got {came}: {hint}")
+        return StoreDown(f"expected s3://{self._bucket} to take {what}, got {came}: {hint}")
 
 
 def _client(endpoint: str, region: str, timeout_s: float) -> Any:
@@ -162,7 +172,7 @@ def _client(endpoint: str, region: str, timeout_s: float) -> Any:
 def _of_s3(answer: dict[str, Any], field: str) -> dict[str, Any]:
     """Return the answer if S3 made it. boto3 reads other pages with status 200 as empty ones."""
     if field not in answer:
-        raise Unavailable(
+        raise StoreDown(
             f"expected an answer of S3 with {field}, got 200 with something else: is a proxy or "
             "a login page at the store's address?"
         )

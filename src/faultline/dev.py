@@ -10,10 +10,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import signal
-import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -22,15 +21,36 @@ from faultline.adapters.stores import open_store, probe
 from faultline.answers import Answer, to_broker
 from faultline.bootstrap import now
 from faultline.bridge.app import router
-from faultline.bridge.gate import App, Gate, Receive, Scope, Send, is_local, respond, serve_config
+from faultline.bridge.gate import (
+    App,
+    Gate,
+    Receive,
+    Scope,
+    Send,
+    is_local,
+    listen,
+    respond,
+    serve_config,
+)
 from faultline.broker.broker import Broker
 from faultline.broker.ingress import Ingress
 from faultline.broker.journal import Journal
 from faultline.broker.subscribers import Subscriber
 from faultline.broker.triggers import load, manifest_text
-from faultline.doors import doors_of, followers, intake, listed, pages_of
+from faultline.doors import (
+    bridge_readings,
+    doors_of,
+    followers,
+    intake,
+    listed,
+    pages_of,
+    records_of,
+    watching,
+    with_metrics,
+)
 from faultline.errors import Rejected, Unavailable
 from faultline.event import PING, Event, format_time
+from faultline.metrics import Metrics, Reading
 from faultline.routes import STEPS
 from faultline.serve import Request, answer
 from faultline.settings import Settings
@@ -44,14 +64,17 @@ class Line:
     """Everything `faultline dev` runs. `start`, then `url`; `stop` finishes what is in flight."""
 
     def __init__(self, settings: Settings, *, console: TextIO) -> None:
-        self._socket = _listen(settings.host, settings.port)
+        self._socket = listen(settings.host, settings.port)
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://{host}:{port}"
         self.settings = settings.model_copy(update={"sink": self.url + INGRESS})
         self.store = open_store(settings.store)
         probe(self.store)
         journal = Path(settings.journal)
-        journal.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            journal.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise Rejected(f"cannot make {journal.parent}: {error.strerror}") from None
         self.journal = Journal(journal)
         self.broker = Broker(
             load(manifest_text()),
@@ -63,6 +86,13 @@ class Line:
         self.ports = bootstrap.ports(self.settings, self.store, self.broker.sink(), console=console)
         self.intake = intake(self.settings, self.ports)
         self.followers = followers(self.settings, self.intake)
+        self.doors = doors_of(self.settings, self.intake, self.followers)
+        self.metrics = Metrics(
+            lambda: bridge_readings(self.doors, self.followers),
+            self._readings,
+            records_of(self.settings, self.ports, self.ports.runner.live),
+        )
+        self._swept_at: float | None = None
         self._looked = threading.Event()  # set: the last ping was looked at, whatever came of it
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -80,6 +110,7 @@ class Line:
         self._thread("sweep", self._sweep_for_ever)
         for follower in self.followers:
             follower.start()
+        self._threads.append(watching(self.intake, self._stop))
         _until(lambda: self._server.started)
 
     def wait(self) -> None:
@@ -135,16 +166,31 @@ class Line:
             reply = answer(STEPS[name], self.ports, request)
             if name == "sweep":
                 self._looked.set()
+                self._swept_at = time.time() if reply.status < 300 else self._swept_at
             return reply
 
         return deliver
+
+    def _readings(self) -> Iterator[Reading]:
+        """Yield what the broker and the steps of this process counted since it started."""
+        counters = self.broker.counters
+        for outcome in ("accepted", "malformed", "unmatched"):
+            yield Reading("faultline_broker_events_total", (outcome,), counters[outcome])
+        for outcome in ("delivered", "retried", "dead_lettered", "dropped"):
+            yield Reading("faultline_broker_deliveries_total", (outcome,), counters[outcome])
+        there = self.ports.incidents.counters["there"]
+        yield Reading("faultline_effect_duplicates_prevented_total", (), there)
+        yield Reading("faultline_queue_depth", (), self.broker.owed())
+        if self._swept_at is not None:
+            yield Reading("faultline_sweep_last_seen_seconds", (), self._swept_at)
+        yield Reading("faultline_queue_oldest_age_seconds", (), self.broker.oldest_age_s())
 
     def _park(self, request: Request) -> Answer:
         return to_broker(self.intake.parked(request.headers, request.body))
 
     def _app(self) -> App:
         """Return one app with all doors: the bridge's, the broker's, and the pages."""
-        doors = router(doors_of(self.settings, self.intake, self.followers))
+        doors = router(self.doors)
         ingress = Ingress(self.broker, namespace="faultline", name="faultline")
         pages = pages_of(self.settings, self.ports)
 
@@ -161,23 +207,11 @@ class Line:
             else:
                 await pages(scope, receive, send)
 
-        return Gate(front, allowed_hosts=listed(self.settings.allowed_hosts))
+        served = with_metrics(front, self.metrics)
+        return Gate(served, allowed_hosts=listed(self.settings.allowed_hosts))
 
 
 def _until(holds: Callable[[], bool], seconds: float = 10.0) -> None:
     end = time.monotonic() + seconds
     while not holds() and time.monotonic() < end:
         time.sleep(0.01)
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        found.bind((host, port))
-    except OSError as error:
-        found.close()
-        raise Rejected(
-            f"cannot listen on {host}:{port}: {error.strerror}; stop what is there or set --port"
-        ) from None
-    return found

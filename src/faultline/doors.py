@@ -6,17 +6,25 @@ them in one process, `faultline bridge` and `faultline web` one each.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from faultline.bootstrap import now
 from faultline.bridge.app import Doors
-from faultline.bridge.follow import Client, Follower
-from faultline.bridge.gate import App
+from faultline.bridge.follow import Client, Follower, Status
+from faultline.bridge.gate import App, Receive, Scope, Send, respond
 from faultline.bridge.intake import Intake
+from faultline.bridge.watchdog import watch
+from faultline.metrics import CONTENT_TYPE, Metrics, Reading
+from faultline.metrics.records import Records
 from faultline.ports import Ports
 from faultline.redact import redact
-from faultline.settings import Settings
+from faultline.settings import Settings, fields, secret, value
+
+STREAMS_MAX = 20
 
 
 def listed(text: str) -> list[str]:
@@ -32,6 +40,8 @@ def intake(settings: Settings, ports: Ports) -> Intake:
         cluster=settings.cluster,
         clock=now,
         clean=redact,
+        watchdog_s=settings.watchdog_s,
+        spans=ports.spans,
     )
 
 
@@ -55,6 +65,79 @@ def followers(settings: Settings, taken: Intake) -> list[Follower]:
         Follower(url, Client(url, cluster=settings.cluster, clock=now), taken)
         for url in listed(settings.sse_endpoint)
     ]
+
+
+def records_of(
+    settings: Settings, ports: Ports, live: Callable[[], Sequence[str]] | None = None
+) -> Records:
+    """Return what metrics are read from records; `live` is the list of a runner's own runs."""
+    return Records(
+        ports.incidents,
+        clock=now,
+        monotonic=time.monotonic,
+        live=live,
+    )
+
+
+def bridge_readings(doors: Doors, streams: Sequence[Follower]) -> Iterator[Reading]:
+    """Yield what the bridge counted since it started."""
+    counts = doors.intake.counts
+    for name, number in counts.items():
+        what, _, origin = name.partition(" ")
+        if what == "received":
+            yield Reading("faultline_events_received_total", (origin,), number)
+    yield Reading("faultline_events_deduplicated_total", (), counts["again"])
+    yield Reading("faultline_events_dead_lettered_total", (), counts["parked"])
+    for reason, number in doors.answered.items():
+        yield Reading("faultline_events_rejected_total", (reason,), number)
+    bad = sum(follower.status.bad_messages_total for follower in streams)
+    yield Reading("faultline_events_rejected_total", ("stream_message",), bad)
+    for sender, buckets in doors.durations.items():
+        label = sender.replace(" ", "_")
+        yield Reading("faultline_webhook_duration_seconds", (label,), buckets)
+    if seen := doors.intake.watchdog.seen_at:
+        yield Reading("faultline_watchdog_last_seen_seconds", (), seen.timestamp())
+    for follower in streams[:STREAMS_MAX]:
+        yield from _of_stream(follower.status)
+
+
+def _of_stream(status: Status) -> Iterator[Reading]:
+    label = (status.name,)
+    yield Reading("faultline_sse_connected", label, float(status.connected))
+    yield Reading("faultline_sse_reconnects_total", label, status.reconnects_total)
+    yield Reading("faultline_sse_sweep_found_total", label, status.listed_total)
+    if status.last_event_at:
+        age = max(0.0, (now() - status.last_event_at).total_seconds())
+        yield Reading("faultline_sse_last_event_age_seconds", label, age)
+
+
+def with_metrics(app: App, metrics: Metrics) -> App:
+    """Return the app with `GET /metrics` before it."""
+
+    async def front(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope.get("path") != "/metrics":
+            return await app(scope, receive, send)
+        if scope["method"] != "GET":
+            return await respond(send, 405, {"allow": "GET", "connection": "close"})
+        text = await asyncio.to_thread(metrics.text)
+        kind = {"content-type": CONTENT_TYPE, "cache-control": "no-store"}
+        return await respond(send, 200, kind, text)
+
+    return front
+
+
+def watching(taken: Intake, stop: threading.Event) -> threading.Thread:
+    """Start the thread that waits for the Watchdog, if it is waited for."""
+    work = (taken.watchdog.interval_s, taken.check_watchdog, stop)
+    thread = threading.Thread(target=watch, args=work, name="watchdog", daemon=True)
+    thread.start()
+    return thread
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Return the secrets among the settings: no line of the log shows them."""
+    texts = [str(value(settings, name)) for name in fields() if secret(name)]
+    return [part for text in texts for part in (text, *listed(text)) if part]
 
 
 def pages_of(settings: Settings, ports: Ports) -> App:

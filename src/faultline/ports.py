@@ -14,6 +14,7 @@ from typing import Protocol
 from faultline.event import Event
 from faultline.incidents import Incidents
 from faultline.model import Incident, JobState, Merged, Policy, Receipt, Report, Run
+from faultline.traces import Spans
 
 
 class Runner(Protocol):
@@ -97,6 +98,7 @@ class Ports:
     sink: Sink
     policy: Policy
     clock: Callable[[], dt.datetime]
+    spans: Spans | None = None  # where spans go; None: tracing is off
 
 
 Step = Callable[[Event, Ports], Event | None]

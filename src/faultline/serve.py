@@ -16,10 +16,11 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any, NamedTuple
 
-from faultline import keys, limits, wire
+from faultline import keys, limits, traces, wire
 from faultline.answers import Answer, Outcome, is_final, reason, to_broker
 from faultline.errors import AlreadyExists, NotAllowed, Rejected, TryAgain
 from faultline.event import Event, to_json
+from faultline.logs import about
 from faultline.ports import Ports, Step
 from faultline.store import Store
 
@@ -59,9 +60,38 @@ def answer(
     event: Event | None = None
     try:
         event = wire.decode(request.headers, request.body)
-        return _carried_out(step, ports, event, accepts)
     except Exception as error:
         return _failed(_name(step), ports, request, event, error)
+    context = traces.context_of(event)
+    with about(
+        incident_id=_incident(event),
+        cluster=event.extensions.get("cluster"),
+        event=event.type,
+        trace_id=context.trace_id if context else None,
+    ):
+        return _traced(step, ports, request, event, accepts)
+
+
+def _traced(
+    step: Step, ports: Ports, request: Request, event: Event, accepts: Collection[str] | None
+) -> Answer:
+    start = ports.clock()
+    try:
+        reply = _carried_out(step, ports, event, accepts)
+    except Exception as error:
+        reply = _failed(_name(step), ports, request, event, error)
+    if ports.spans:
+        name, end = _name(step), ports.clock()
+        span = traces.span_of(name, event, start=start, end=end, status=reply.status)
+        if span:
+            ports.spans(span)
+    return reply
+
+
+def _incident(event: Event) -> str | None:
+    """Return the incident that the event is about; a fault comes before there is one."""
+    found = keys.INCIDENT_ID.fullmatch(event.subject or "")
+    return found[0] if found else None
 
 
 def _handshake(request: Request) -> Answer:
@@ -78,7 +108,10 @@ def _carried_out(step: Step, ports: Ports, event: Event, accepts: Collection[str
     effect = step(wire.resolve(event, ports.incidents.store.get), ports)
     reply = to_broker(Outcome.DONE) if effect is None else _reply(effect, ports)
     what = "nothing to say" if effect is None else effect.type
-    log.info("%s: %s", event.type, what, extra=_fields(_name(step), event, reply.status))
+    fields = _fields(_name(step), event, reply.status)
+    if effect is not None and fields["incident"] is None:
+        fields["incident"] = _incident(effect)
+    log.info("%s: %s", event.type, what, extra=fields)
     return reply
 
 
@@ -149,8 +182,16 @@ def _name(step: Step) -> str:
 
 
 def _fields(name: str, event: Event | None, status: int = 0) -> dict[str, Any]:
-    incident, id = (event.subject, event.id) if event else (None, None)
-    return {"step": name, "incident": incident, "event": id, "status": status}
+    if event is None:
+        return {"step": name, "status": status}
+    return {
+        "step": name,
+        "incident": _incident(event),
+        "subject": event.subject,
+        "event": event.type,
+        "event_id": event.id,
+        "status": status,
+    }
 
 
 class EventFunction:

@@ -40,6 +40,7 @@ class SomePorts:
 
     incidents: SomeIncidents = field(default_factory=SomeIncidents)
     clock: Any = lambda: NOW
+    spans: Any = None
 
     @property
     def records(self):
@@ -330,7 +331,8 @@ def test_each_delivery_is_logged_once_with_what_it_was_about(caplog):
         ("WARNING", 503),
         ("ERROR", 500),
     ]
-    assert {(r.incident, r.event) for r in caplog.records} == {(CAUSE.subject, CAUSE.id)}
+    about = {(r.subject, r.event, r.event_id) for r in caplog.records}
+    assert about == {(CAUSE.subject, CAUSE.type, CAUSE.id)}
     assert caplog.records[0].step == "effect"
 
 

@@ -11,6 +11,7 @@ import asyncio
 import datetime as dt
 import json
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, is_dataclass
@@ -34,6 +35,7 @@ from faultline.bridge.gate import (
     token_known,
 )
 from faultline.bridge.intake import Intake
+from faultline.counters import Buckets, Tally
 from faultline.errors import Busy, FaultlineError, NotFound, TooLarge, Unavailable
 from faultline.limits import MIB, event_read_bytes_max, webhook_body_bytes_max
 from faultline.ports import Sink
@@ -45,6 +47,8 @@ logger = logging.getLogger("faultline.bridge")
 
 in_flight_max = 32  # messages being worked on at once
 answer_s_max = 8.0  # AlertManager gives up after 10 s: a 503 before that is worth more
+REASONS = {400: "invalid", 401: "unknown_sender", 403: "not_allowed", 405: "not_a_post",
+           413: "too_large", 429: "busy", 500: "bug", 503: "unavailable"}  # fmt: skip
 buffered_bytes_max = 64 * MIB  # bodies held in memory at once, whoever sends them
 
 
@@ -58,6 +62,8 @@ class Doors:
     in_flight_max: int = in_flight_max
     answer_s_max: float = answer_s_max
     streams: Callable[[], Mapping[str, Any]] = dict  # state of the followers, for the health page
+    answered: Tally = field(default_factory=Tally, init=False)  # refusals by reason
+    durations: dict[str, Buckets] = field(default_factory=dict, init=False)  # by sender
     in_flight: int = field(default=0, init=False)
     buffered: int = field(default=0, init=False)
 
@@ -82,7 +88,7 @@ class _Door:
     guarded: bool = True
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = bytearray()
+        body, began = bytearray(), time.monotonic()
         try:
             answer = await self._receive(scope, receive, body)
         except Exception as error:
@@ -90,6 +96,9 @@ class _Door:
         finally:
             self.doors.buffered -= len(body)
         status, headers, text = answer
+        self.doors.durations[self.sender].add(time.monotonic() - began)
+        if status >= 400:
+            self.doors.answered.add(REASONS.get(status, "other"))
         if status >= 400 and status != 503:
             headers = headers | {"connection": "close"}
         await respond(send, status, headers, text)
@@ -218,6 +227,7 @@ def router(doors: Doors) -> Router:
         "/events": _Door(doors, event_read_bytes_max, to_broker, events, "cloudevents"),
         "/parked": _Door(doors, MIB, to_broker, parked, "dead letter", guarded=False),
     }
+    doors.durations.update({door.sender: Buckets() for door in posts.values()})
     health = _Health(doors)
     pages = ("/health/liveness", "/health/readiness")
     routes = [Route(path, endpoint=door) for path, door in posts.items()]
@@ -245,7 +255,10 @@ class _Health:
         ready = True
         if scope["path"].endswith("/readiness"):
             ready = await asyncio.to_thread(self._store_answers)
-        said = {"status": "ok" if ready else "store unavailable", "streams": self.doors.streams()}
+        status = "ok" if ready else "store unavailable"
+        said: dict[str, Any] = {"status": status, "streams": self.doors.streams()}
+        if self.doors.intake.watchdog.interval_s:
+            said["watchdog"] = self.doors.intake.watchdog.state()
         body = b"" if scope["method"] == "HEAD" else json.dumps(said, default=_told).encode()
         kind = {"content-type": "application/json", "cache-control": "no-store"}
         return await respond(send, 200 if ready else 503, kind, body)

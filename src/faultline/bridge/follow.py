@@ -59,6 +59,7 @@ class Status:
     reconnects_total: int = 0
     faults_total: int = 0
     bad_messages_total: int = 0
+    listed_total: int = 0  # faults found by listing what is broken, after a connect
     last_error: str = ""
 
 
@@ -220,6 +221,7 @@ class Follower:
             return
         try:
             for fault in self.list_present() if self.list_present else ():
+                self.status.listed_total += 1
                 self._take(fault, fault.model_dump_json().encode())
         except FaultlineError as error:
             self._list_due = self.monotonic() + list_again_s

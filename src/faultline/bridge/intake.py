@@ -12,24 +12,27 @@ import datetime as dt
 import hashlib
 import json
 import logging
-import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from faultline import keys, wire
+from faultline import keys, traces, wire
 from faultline.answers import Outcome, reason
-from faultline.bridge import alertmanager, k8sgpt
+from faultline.bridge import alertmanager, k8sgpt, watchdog
 from faultline.bridge.events import event_of, web_links
+from faultline.bridge.watchdog import Watchdog
+from faultline.counters import Seen, Tally
 from faultline.errors import AlreadyExists, FaultlineError, NotAllowed, Rejected
 from faultline.event import FAULT_CLEARED, FAULT_TYPES, Event
 from faultline.model import Fault
 from faultline.ports import Sink
 from faultline.store import Store
+from faultline.traces import Spans
 
 logger = logging.getLogger("faultline.bridge")
 
+ORIGINS = ("alertmanager", "cloudevents", "faultline", "k8sgpt", "mcp", "sse")
+seen_max = 20_000  # events remembered, so that repeats can be counted
 senders_at_once = 8  # threads that hand the events of one large message to the sink
 
 
@@ -44,18 +47,21 @@ class Intake:
         cluster: str,
         clock: Callable[[], dt.datetime],
         clean: Callable[[str], str] | None = None,
+        watchdog_s: int = 0,
+        spans: Spans | None = None,
     ) -> None:
         self.sink = sink
         self.store = store
         self.cluster = cluster
         self.clock = clock
         self.clean = clean
-        self.counts: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        self.counts = Tally()
+        self.watchdog = Watchdog(store, cluster, watchdog_s)
+        self.spans = spans
+        self._seen = Seen(seen_max)
 
     def count(self, name: str, by: int = 1) -> None:
-        with self._lock:
-            self.counts[name] += by
+        self.counts.add(name, by)
 
     # the three doors
 
@@ -64,9 +70,12 @@ class Intake:
         message = alertmanager.parse(body)
         now = self.clock()
         payload = self.keep(body, now)
-        found = alertmanager.faults(message, cluster=self.cluster, payload=payload)
+        faults = alertmanager.faults(message, cluster=self.cluster, payload=payload)
         over = [alert.resolved for alert in message.alerts]
-        self.pass_on(list(zip(found, over, strict=True)), now)
+        found = list(zip(faults, over, strict=True))
+        self.pass_on([pair for pair in found if pair[0].name != watchdog.ALERT], now)
+        if any(fault.name == watchdog.ALERT and not ended for fault, ended in found):
+            self._heartbeat(now)
         self.count("alertmanager_messages")
         if message.truncated:
             self.count("alerts_truncated", message.truncated)
@@ -75,6 +84,20 @@ class Intake:
                 extra={"truncated": message.truncated, "receiver": message.receiver[:120]},
             )
         return Outcome.ACCEPTED
+
+    def _heartbeat(self, now: dt.datetime) -> None:
+        gap = self.watchdog.heard(now)
+        if gap:
+            self.pass_on([(gap, True)], now)
+
+    def check_watchdog(self) -> None:
+        """Hand on that the Watchdog is silent, once for each gap. Raises Unavailable."""
+        now = self.clock()
+        gap = self.watchdog.missed(now)
+        if gap:
+            logger.error("the Watchdog is silent", extra={"since": gap.starts_at.isoformat()})
+            self.pass_on([(gap, False)], now)
+            self.watchdog.told(gap)
 
     def event(self, headers: Mapping[str, str], body: bytes) -> Event:
         """Take a CloudEvent of someone else, and return it. Faults only.
@@ -91,7 +114,8 @@ class Intake:
         fault = self._fault_in(event, now)
         payload = self.keep(wire.to_bytes(event), now)
         fault = fault.model_copy(update={"payload": payload})
-        self.pass_on([(fault, event.type == FAULT_CLEARED)], now)
+        trace = event.extensions.get("traceparent")
+        self.pass_on([(fault, event.type == FAULT_CLEARED)], now, trace=trace)
         self.count("cloudevents")
         return event
 
@@ -133,13 +157,29 @@ class Intake:
         self._put(key, body)
         return key
 
-    def pass_on(self, found: Sequence[tuple[Fault, bool]], now: dt.datetime) -> None:
-        """Return once every fault's event was accepted; the flag says that it is over."""
-        made = (
-            event_of(fault, cleared=over, cluster=self.cluster, time=now, clean=self.clean)
-            for fault, over in found
-        )
+    def pass_on(
+        self, found: Sequence[tuple[Fault, bool]], now: dt.datetime, *, trace: object = None
+    ) -> None:
+        """Return once every fault's event was accepted; the flag says that it is over.
+
+        `trace` is the sender's traceparent, if it gave one.
+        """
+        made = [self._event(fault, over, now, trace) for fault, over in found]
         events = list({event.id: event for event in made}.values())
+        self.count("again", len(made) - len(events))
+        self._send_all(events)
+        for event in events if self.spans else ():
+            span = traces.first_span(event, given=trace, start=now, end=self.clock())
+            if span and self.spans:
+                self.spans(span)
+
+    def _event(self, fault: Fault, over: bool, now: dt.datetime, trace: object) -> Event:
+        event = event_of(fault, cleared=over, cluster=self.cluster, time=now, clean=self.clean)
+        return traces.started(
+            event, occurrence=fault.occurrence, sampled=self.spans is not None, given=trace
+        )
+
+    def _send_all(self, events: Sequence[Event]) -> None:
         if len(events) <= senders_at_once:
             for event in events:
                 self._send(event)
@@ -155,7 +195,14 @@ class Intake:
     def _send(self, event: Event) -> None:
         self.sink.send(wire.fit(event, self._put, self.clock().date()))
         self.count("faults_cleared" if event.type == FAULT_CLEARED else "faults_detected")
-        logger.info("event sent", extra={"event_id": event.id, "subject": event.subject})
+        origin = event.data.get("origin")
+        self.count(f"received {origin if origin in ORIGINS else 'other'}")
+        if self._seen.again(event.id):
+            self.count("again")
+        context = traces.context_of(event)
+        about = {"event": event.type, "event_id": event.id, "subject": event.subject}
+        trace = {"trace_id": context.trace_id if context else None}
+        logger.info("event sent", extra=about | trace)
 
     def _put(self, key: str, data: bytes) -> None:
         with contextlib.suppress(AlreadyExists):

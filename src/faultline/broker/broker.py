@@ -24,7 +24,7 @@ from faultline.broker.schedule import Schedule
 from faultline.broker.subscribers import Post, Subscriber
 from faultline.broker.triggers import Delivery, Trigger
 from faultline.errors import NotAnEvent, NotFound, Rejected, Unavailable
-from faultline.event import Event
+from faultline.event import Event, parse_time
 from faultline.limits import event_read_bytes_max
 from faultline.ports import Sink
 
@@ -183,6 +183,21 @@ class Broker:
         """Return how many deliveries wait, without those being attempted."""
         with self._changed:
             return len(self._schedule)
+
+    def oldest_age_s(self) -> float:
+        """Return how long ago the oldest event came that is still owed; 0 if none is.
+
+        Raises Unavailable if the journal does not answer.
+        """
+        number = self._journal.oldest()
+        try:
+            event = wire.from_bytes(self._journal.body(number)) if number is not None else None
+        except (NotFound, NotAnEvent):
+            event = None  # delivered meanwhile, or it cannot be read and is about to be dropped
+        came = event.extensions.get(delivery.ARRIVAL) if event else None
+        if not isinstance(came, str):
+            return 0.0
+        return max(0.0, self._now() - parse_time(came).timestamp())
 
     def _work(self) -> None:
         while not self._stopping:

@@ -204,6 +204,11 @@ class Journal:
         ):
             yield Row(seq, trigger, bool(dead), attempts, due)
 
+    def oldest(self) -> int | None:
+        """Return the number of the oldest event that is owed; None if nothing is."""
+        self.flush()
+        return self._read("SELECT min(seq) FROM deliveries")[0][0]  # type: ignore[no-any-return]
+
     def dead_letters(self) -> list[DeadLetter]:
         """Return the dead letters, oldest first."""
         self.flush()

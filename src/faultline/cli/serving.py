@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 from faultline.cli.common import say, settings_of
 from faultline.errors import Rejected
+
+log = logging.getLogger(__name__)
 
 
 def demo(arguments: argparse.Namespace) -> int:
@@ -25,10 +29,11 @@ def demo(arguments: argparse.Namespace) -> int:
 def dev(arguments: argparse.Namespace) -> int:
     """Run the whole line until Ctrl-C."""
     from faultline.dev import Line
+    from faultline.doors import secrets_of
     from faultline.logs import configure
 
     settings, _ = settings_of(arguments)
-    configure(settings.log_level)
+    configure(settings.log_level, cluster=settings.cluster, known=secrets_of(settings))
     line = Line(settings, console=sys.stdout)
     line.start()
     say(f"Faultline is up at {line.url}  (Ctrl-C stops it)")
@@ -69,7 +74,17 @@ def bridge(arguments: argparse.Namespace) -> int:
     from faultline.adapters.stores import open_store, probe
     from faultline.bridge.app import router
     from faultline.bridge.gate import Gate
-    from faultline.doors import doors_of, followers, intake, listed
+    from faultline.doors import (
+        bridge_readings,
+        doors_of,
+        followers,
+        intake,
+        listed,
+        records_of,
+        watching,
+        with_metrics,
+    )
+    from faultline.metrics import Metrics
 
     settings, _ = settings_of(arguments)
     store = open_store(settings.store)
@@ -79,10 +94,15 @@ def bridge(arguments: argparse.Namespace) -> int:
     streams = followers(settings, taken)
     for follower in streams:
         follower.start()
-    doors = router(doors_of(settings, taken, streams))
+    stop = threading.Event()
+    watching(taken, stop)
+    doors = doors_of(settings, taken, streams)
+    metrics = Metrics(lambda: bridge_readings(doors, streams), records_of(settings, ports))
+    served = with_metrics(router(doors), metrics)
     try:
-        return _uvicorn(Gate(doors, allowed_hosts=listed(settings.allowed_hosts)), settings)
+        return _uvicorn(Gate(served, allowed_hosts=listed(settings.allowed_hosts)), settings)
     finally:
+        stop.set()
         for follower in streams:
             follower.stop.set()
 
@@ -92,22 +112,27 @@ def web(arguments: argparse.Namespace) -> int:
     from faultline import bootstrap
     from faultline.adapters.stores import open_store
     from faultline.bridge.gate import Gate
-    from faultline.doors import listed, pages_of
+    from faultline.doors import listed, pages_of, records_of, with_metrics
+    from faultline.metrics import Metrics
 
     settings, _ = settings_of(arguments)
     store = open_store(settings.store)
     ports = bootstrap.ports(settings, store, bootstrap.sink(settings), console=sys.stdout)
     say(f"pages at http://{settings.host}:{settings.port}/  (Ctrl-C stops)")
-    pages = pages_of(settings, ports)
-    return _uvicorn(Gate(pages, allowed_hosts=listed(settings.allowed_hosts)), settings)
+    served = with_metrics(pages_of(settings, ports), Metrics(records_of(settings, ports)))
+    return _uvicorn(Gate(served, allowed_hosts=listed(settings.allowed_hosts)), settings)
 
 
 def _uvicorn(app: Any, settings: Any) -> int:
     import uvicorn
 
-    from faultline.bridge.gate import serve_config
+    from faultline.bridge.gate import listen, serve_config
+    from faultline.doors import secrets_of
     from faultline.logs import configure
 
-    configure(settings.log_level)
-    uvicorn.Server(serve_config(app, settings.host, settings.port)).run()
+    configure(settings.log_level, cluster=settings.cluster, known=secrets_of(settings))
+    bound = listen(settings.host, settings.port)
+    log.info("listening on %s:%s", *bound.getsockname()[:2])
+    with bound:
+        uvicorn.Server(serve_config(app, settings.host, settings.port)).run(sockets=[bound])
     return 0

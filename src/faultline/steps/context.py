@@ -5,6 +5,8 @@ Ask every context source, redact, write, seal. What it all means is `launch.py`'
 
 from __future__ import annotations
 
+from collections import Counter
+
 from faultline import keys, views
 from faultline.capsule import seal
 from faultline.errors import FaultlineError, StoreDown
@@ -12,7 +14,7 @@ from faultline.event import CONTEXT_READY, Event
 from faultline.incidents import content
 from faultline.model import Incident
 from faultline.ports import Ports
-from faultline.redact import Redactor
+from faultline.redact import Redactor, tally
 
 
 def context(event: Event, ports: Ports) -> Event | None:
@@ -31,15 +33,19 @@ def context(event: Event, ports: Ports) -> Event | None:
 def gather(incident: Incident, ports: Ports) -> None:
     """Write the capsule. A source that fails is named in the index and stops no other."""
     incidents, origins, missing = ports.incidents, {}, {}
-    redactor = Redactor(salt=incident.id)
-    incidents.record(
-        incident.id, "context/incident.json", redactor.file("incident.json", content(incident))
-    )
+    redactor, taken = Redactor(salt=incident.id), Counter[str]()
+
+    def keep(name: str, data: bytes) -> None:
+        clean = redactor.file(name, data)
+        incidents.record(incident.id, name, clean)
+        taken.update(tally(clean) - tally(data))  # what only looks like a marker counts nothing
+
+    keep("context/incident.json", content(incident))
     incidents.record(incident.id, "context/system-instructions.txt", views.system_instructions())
     for source in ports.sources:
         try:
             for name, data in source.collect(incident):
-                incidents.record(incident.id, name, redactor.file(name, data))
+                keep(name, data)
                 origins[name] = source.name
         except StoreDown:
             raise  # it says nothing about the source, and an index without its files stays so
@@ -48,5 +54,6 @@ def gather(incident: Incident, ports: Ports) -> None:
     incidents.record(incident.id, keys.PROMPT, views.prompt(incident, sorted(origins), missing))
     found = incidents.capsule(incident.id)
     index = seal(((name, found.read(name)) for name in found.names()), origins, missing)
+    index = index.model_copy(update={"redactions": dict(sorted(taken.items()))})
     incidents.record(incident.id, keys.INDEX, index)
     incidents.put_view(incident.id, keys.README, views.readme(views.load(incidents, incident.id)))

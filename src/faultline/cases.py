@@ -25,6 +25,7 @@ from faultline.capsule import Capsule, belongs
 from faultline.correlate import subject_name
 from faultline.errors import FaultlineError, Rejected
 from faultline.event import parse_time
+from faultline.fixes import Outcome
 from faultline.incidents import Incidents
 from faultline.model import (
     Certainty,
@@ -33,7 +34,6 @@ from faultline.model import (
     Diagnosis,
     Fault,
     FileChange,
-    Outcome,
     Policy,
     Proposal,
     Resource,

@@ -21,6 +21,7 @@ from faultline.correlate import correlation_key
 from faultline.counters import Tally
 from faultline.errors import AlreadyExists, NotFound, Rejected
 from faultline.event import Event, from_json, to_json
+from faultline.fixes import Shadow, Verification
 from faultline.model import (
     Claim,
     Cleared,
@@ -37,9 +38,7 @@ from faultline.model import (
     Receipt,
     Result,
     Run,
-    Shadow,
     Status,
-    Verification,
     runs_of,
     status_of,
 )

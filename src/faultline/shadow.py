@@ -11,7 +11,8 @@ from typing import Any
 
 from faultline import changes, documents, fields, splice
 from faultline.errors import FaultlineError
-from faultline.model import Change, Compared, Proposal
+from faultline.fixes import Compared
+from faultline.model import Change, Proposal
 from faultline.redact import redact
 
 SCORES = {"same_value": 1.0, "same_field": 0.5, "same_object": 0.25}

@@ -10,17 +10,8 @@ import datetime as dt
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faultline.model import (
-    Cleared,
-    Closed,
-    ClosedBecause,
-    Fault,
-    Incident,
-    Merged,
-    Outcome,
-    Shadow,
-    Verification,
-)
+from faultline.fixes import Outcome, Shadow, Verification
+from faultline.model import Cleared, Closed, ClosedBecause, Fault, Incident, Merged
 
 
 def because(

@@ -9,7 +9,8 @@ from world import World
 from faultline import keys
 from faultline.broker.broker import Broker
 from faultline.event import CHANGE_MERGED, FIX_FAILED, FIX_VERIFIED, Event
-from faultline.model import ClosedBecause, Outcome, Policy
+from faultline.fixes import Outcome
+from faultline.model import ClosedBecause, Policy
 
 
 def told(world: World) -> list[str]:

@@ -7,6 +7,7 @@ import datetime as dt
 import pytest
 
 from faultline import shadow
+from faultline.fixes import Outcome, Shadow
 from faultline.model import (
     Change,
     Cleared,
@@ -16,9 +17,7 @@ from faultline.model import (
     FileChange,
     Incident,
     Merged,
-    Outcome,
     Proposal,
-    Shadow,
     Target,
 )
 from faultline.verification import Aftermath, settle

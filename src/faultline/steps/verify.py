@@ -18,7 +18,7 @@ from typing import Any
 from faultline import keys, shadow, views
 from faultline.errors import FaultlineError
 from faultline.event import CHANGE_MERGED, FIX_FAILED, FIX_VERIFIED, Event
-from faultline.model import Outcome, Shadow
+from faultline.fixes import Outcome, Shadow
 from faultline.ports import Ports
 from faultline.steps.close import ask
 from faultline.steps.sweep import recent

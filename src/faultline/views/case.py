@@ -15,6 +15,7 @@ from typing import TypeVar
 from faultline import keys
 from faultline.correlate import subject_name
 from faultline.errors import NotFound
+from faultline.fixes import Outcome, Shadow, Verification
 from faultline.incidents import Incidents
 from faultline.model import (
     Cleared,
@@ -27,17 +28,14 @@ from faultline.model import (
     Incident,
     Index,
     Merged,
-    Outcome,
     Packaged,
     Proposal,
     Receipt,
     Result,
     Run,
     RunStatus,
-    Shadow,
     Status,
     Verdict,
-    Verification,
     runs_of,
     status_of,
 )
@@ -277,6 +275,7 @@ def _run_entries(attempt: Attempt) -> Iterator[Entry]:
     number, run, result = attempt.number, attempt.run, attempt.result
     if run:
         engine = f"{run.engine} {run.model}".strip()
+        engine += f"; no agent: {run.because}" if run.because else ""
         yield Entry(run.created_at, f"Run {number} began", engine, at(keys.RUN), kind="run")
     if result:
         good = "good" if result.status is RunStatus.SUCCESS else "bad"

@@ -160,7 +160,8 @@ class NoSink:
 def runner(settings: Settings) -> Runner:
     """Return Jobs where an image for them is named, else child processes."""
     if settings.job_image:
-        from faultline.adapters.runners.kubernetes import JobTemplate, KubernetesRunner
+        from faultline.adapters.runners.job import JobTemplate
+        from faultline.adapters.runners.kubernetes import KubernetesRunner
 
         template = JobTemplate(
             image=settings.job_image,

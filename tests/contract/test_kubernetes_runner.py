@@ -12,7 +12,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from faultline import keys
-from faultline.adapters.runners.kubernetes import JobTemplate, KubernetesRunner, job
+from faultline.adapters.runners.job import JobTemplate, job
+from faultline.adapters.runners.kubernetes import KubernetesRunner
 from faultline.errors import Rejected, Unavailable
 from faultline.model import JobState, Run
 

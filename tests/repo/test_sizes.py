@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import statistics
 import tokenize
@@ -27,6 +28,12 @@ LIMITS = {  # code lines, without docstrings, comments and blanks; the first tha
 }
 
 
+@functools.cache
+def code_of(text: str) -> frozenset[int]:
+    """Return the numbers of the lines that hold code, docstrings counted."""
+    return frozenset(_lines_of(text))
+
+
 def code_lines(node: ast.AST, text: str) -> int:
     """Count the lines that hold code: no docstrings, comments, blanks."""
     skipped = {
@@ -38,7 +45,7 @@ def code_lines(node: ast.AST, text: str) -> int:
     }
     first = getattr(node, "lineno", 1)
     last = getattr(node, "end_lineno", None) or text.count("\n") + 1
-    return len({line for line in _lines_of(text) if first <= line <= last} - skipped)
+    return len({line for line in code_of(text) if first <= line <= last} - skipped)
 
 
 def _docstring(

@@ -11,6 +11,8 @@ import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from faultline import keys
 from faultline.errors import Rejected
 from faultline.model import Index, Origin
@@ -47,7 +49,10 @@ class Capsule:
         """Raise Rejected, naming the file, unless index and files agree to the byte."""
         if not self.read(keys.INDEX):
             raise Rejected(f"expected a sealed capsule, but {keys.INDEX} is missing")
-        index = Index.model_validate_json(self.read(keys.INDEX))
+        try:
+            index = Index.model_validate_json(self.read(keys.INDEX))
+        except ValidationError:
+            raise Rejected(f"expected a sealed capsule, but {keys.INDEX} is no index") from None
         listed = {file.name: file.sha256 for file in index.files}
         found = {name: _sha256(data) for name, data in self._files.items() if name != keys.INDEX}
         wrong = sorted(name for name in listed | found if listed.get(name) != found.get(name))

@@ -63,7 +63,7 @@ def part(text: str) -> str:
     """Encode foreign text as one part of a key. Raises Rejected for an empty part, `.` and `..`."""
     if text in ("", ".", ".."):
         raise Rejected(f"expected a name that can be a folder, got {text!r}")
-    encoded = quote(text, safe="-_.~")
+    encoded = quote(text, safe="-_.~", errors="surrogatepass")
     if len(encoded) <= key_part_bytes_max:
         return encoded
     digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -74,7 +74,7 @@ def incident_id(day: dt.date, name: str, cause: str) -> str:
     """Return `<yyyymmdd>-<name>-<8 hex>`; the hex is of `cause`, the opening event's identity."""
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:incident_name_chars_max].strip("-")
     digest = hashlib.sha256(cause.encode("utf-8", "surrogatepass")).hexdigest()[:8]
-    return f"{day:%Y%m%d}-{plain or 'fault'}-{digest}"
+    return f"{day.isoformat().replace('-', '')}-{plain or 'fault'}-{digest}"
 
 
 def checked_incident_id(text: str) -> str:

@@ -7,9 +7,14 @@ step that may send several events: it posts them to the sink.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 from collections.abc import Iterator
 
+from pydantic import ValidationError
+
 from faultline import keys
+from faultline.answers import reason
+from faultline.errors import Rejected
 from faultline.event import CARRIED, Event, from_json
 from faultline.healing import Found, Remedy, lost_status, remedies
 from faultline.incidents import Incidents
@@ -18,6 +23,8 @@ from faultline.model import Result
 from faultline.ports import Ports
 from faultline.survey import survey
 
+log = logging.getLogger(__name__)
+
 
 def sweep(event: Event, ports: Ports) -> Event | None:
     now, job = ports.clock(), ports.runner.state
@@ -25,7 +32,7 @@ def sweep(event: Event, ports: Ports) -> Event | None:
         ports.sink.send(opener)
     queue = {wish.incident_id for wish in waiting(ports.incidents, ports.policy, now)}
     for incident_id in recent(ports.incidents, now, ports.policy.sweep_days):
-        found = survey(ports.incidents, incident_id, now, job, waits=incident_id in queue)
+        found = seen(incident_id, now, ports, waits=incident_id in queue)
         for remedy in remedies(found, ports.policy) if found else ():
             if remedy.lost and found:
                 bury(found, now, ports)
@@ -33,6 +40,17 @@ def sweep(event: Event, ports: Ports) -> Event | None:
     for call in calls(event, "/faultline/sweep", ports.incidents, job, ports.policy, now):
         ports.sink.send(call)
     return None
+
+
+def seen(incident_id: str, now: dt.datetime, ports: Ports, *, waits: bool) -> Found | None:
+    """Return what there is of an incident; None if its records cannot be read, so that one that is
+    damaged does not keep all others from being healed.
+    """
+    try:
+        return survey(ports.incidents, incident_id, now, ports.runner.state, waits=waits)
+    except (Rejected, ValidationError) as error:
+        log.warning("cannot read this incident: %s", reason(error), extra={"incident": incident_id})
+        return None
 
 
 def recent(incidents: Incidents, now: dt.datetime, days: int) -> Iterator[str]:

@@ -7,26 +7,31 @@ Decide whether a fault opens an incident, joins one, or is put on file. Gatherin
 from __future__ import annotations
 
 from faultline.correlate import correlation_key, subject_name
+from faultline.errors import Rejected
 from faultline.event import INCIDENT_OPENED, Event, from_json
 from faultline.model import DecisionKind, Fault, Incident
-from faultline.policy import judge
+from faultline.policy import judge, staleness
 from faultline.ports import Ports
 
 
 def triage(event: Event, ports: Ports) -> Event | None:
     fault = Fault.model_validate(event.data)
     key, name = correlation_key(fault), subject_name(fault)
-    over = ports.incidents.was_cleared(fault) and not ports.incidents.began(key, event)
-    decision = judge(fault, ports.policy, cleared=over)
+    over = ports.incidents.was_cleared(fault)
+    late = staleness(event, ports.clock(), ports.policy)
+    if (over or late) and ports.incidents.began(key, event):
+        over, late = False, ""  # it claimed an episode: that has to be finished
+    decision = judge(fault, ports.policy, cleared=over, stale=late)
     if decision.kind is not DecisionKind.OPEN:
         ports.incidents.ignore(fault, decision, at=ports.clock())
         return None  # on file, with the reason
     claim = ports.incidents.claim(
         Incident.begin(fault, key=key, name=name, because=event), because=event
     )
+    opener = from_json(claim.event)
+    _not_another(fault, event, claim.incident.fault, opener)
     ports.incidents.join(claim, fault)
     ports.incidents.open(claim)
-    opener = from_json(claim.event)
     if (opener.source, opener.id) != (event.source, event.id):
         return None  # it joined; the opener's own delivery says so, or sweep does
     incident = claim.incident
@@ -35,3 +40,13 @@ def triage(event: Event, ports: Ports) -> Event | None:
     return event.caused(
         INCIDENT_OPENED, source="/faultline/triage", subject=incident.id, data=incident.headline()
     )
+
+
+def _not_another(fault: Fault, event: Event, first: Fault, opener: Event) -> None:
+    """Raise Rejected if an event with the opener's identity speaks of another occurrence."""
+    same = (opener.source, opener.id) == (event.source, event.id)
+    if same and fault.occurrence != first.occurrence:
+        raise Rejected(
+            f"expected the fault that event {event.id[:80]!r} was about before, got another one "
+            "under the same id: give each fault an id of its own"
+        )

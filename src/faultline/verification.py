@@ -7,6 +7,7 @@ whether it stayed that way. How near our proposal was to people's own fix is `sh
 from __future__ import annotations
 
 import datetime as dt
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,6 +32,22 @@ def because(
     ends = [end.at for _, end in faults if end]
     held = bool(ends) and max(ends) >= merged_at
     return ClosedBecause.VERIFIED if held else ClosedBecause.CLEARED
+
+
+ASK_ALWAYS_S = 7_200
+ASK_MINUTES = 10
+
+
+def worth_asking(incident_id: str, opened_at: dt.datetime, now: dt.datetime) -> bool:
+    """Say whether to look for a fix now: each minute at first, after two hours every tenth.
+
+    Which minute of ten follows from the id, so that a repository is not asked for all at once. A
+    host such as GitHub answers a limited number of questions an hour.
+    """
+    if (now - opened_at).total_seconds() < ASK_ALWAYS_S:
+        return True
+    turn = zlib.crc32(incident_id.encode()) % ASK_MINUTES
+    return int(now.timestamp()) // 60 % ASK_MINUTES == turn
 
 
 @dataclass(frozen=True)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
-from world import World
+from world import START, World
 
 from faultline import keys
 from faultline.broker.broker import Broker
+from faultline.errors import Unavailable
 from faultline.event import CHANGE_MERGED, FIX_FAILED, FIX_VERIFIED, Event
 from faultline.fixes import Outcome
-from faultline.model import ClosedBecause, Policy
+from faultline.model import ClosedBecause, Merged, Policy, Receipt, Report
 
 
 def told(world: World) -> list[str]:
@@ -113,8 +115,6 @@ def test_a_fix_that_people_made_themselves_is_scored_and_verified(world: World) 
 
 
 def test_without_anywhere_to_write_the_same_value_scores_one() -> None:
-    from dataclasses import replace
-
     world = World(wrap=lambda ports: replace(ports, outlets=()))
     world.fault().settle().pass_time(300)
     merged_elsewhere(world, b"64Mi", b"256Mi").pass_time(300).clear().settle().ping().settle()
@@ -146,12 +146,8 @@ def test_an_event_that_was_not_taken_is_sent_again_under_the_same_id() -> None:
         def send(self, event: Event) -> None:
             self.heard.append(event)
             if self.deaf:
-                from faultline.errors import Unavailable
-
                 raise Unavailable("no answer")
             self.inner.send(event)
-
-    from dataclasses import replace
 
     world = World(policy=Policy(quiet_s=60))
     deaf = Deaf(world.broker)
@@ -167,3 +163,29 @@ def test_an_event_that_was_not_taken_is_sent_again_under_the_same_id() -> None:
     assert told(world) == [CHANGE_MERGED]
     assert len({event.id for event in deaf.heard if event.type == CHANGE_MERGED}) == 1
     assert len(deaf.heard) > 1
+
+
+def test_a_repository_that_is_down_stops_no_verification() -> None:
+    class Second:
+        """Another repository, which may be down."""
+
+        name, down = "second", False
+
+        def deliver(self, report: Report, receipt: Receipt | None) -> Receipt:
+            return receipt or Receipt(outlet=self.name, reference="1", made_at=START)
+
+        def merged(self, receipt: Receipt) -> Merged | None:
+            if self.down:
+                raise Unavailable("the repository does not answer")
+            return None
+
+    second = Second()
+    world = World(wrap=lambda ports: replace(ports, outlets=[second, *ports.outlets]))
+    fixed(world)
+    second.down = True
+
+    world.pass_time(600).ping().settle()
+
+    held = world.incidents.verification(world.only)
+    assert held is not None
+    assert held.outcome is Outcome.VERIFIED

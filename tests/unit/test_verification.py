@@ -20,7 +20,7 @@ from faultline.model import (
     Proposal,
     Target,
 )
-from faultline.verification import Aftermath, settle
+from faultline.verification import Aftermath, settle, worth_asking
 
 START = dt.datetime(2026, 11, 21, 10, 0, tzinfo=dt.UTC)
 ID = "20261121-api-5c1e9b2a"
@@ -133,6 +133,18 @@ def test_a_fix_of_peoples_own_counts_from_when_it_was_seen() -> None:
     verification = settle(found, at(25), 600)
     assert verification is not None
     assert (verification.outcome, verification.ours) == (Outcome.VERIFIED, False)
+
+
+def test_a_repository_is_asked_each_minute_at_first_and_every_tenth_later() -> None:
+    young = [worth_asking(ID, START, at(minute)) for minute in range(120)]
+    old = [worth_asking(ID, START, at(minute)) for minute in range(120, 240)]
+    another = [
+        worth_asking("20261121-db-00000003", START, at(minute)) for minute in range(120, 130)
+    ]
+
+    assert all(young)
+    assert sum(old) == 12
+    assert old[:10] != another
 
 
 # beside what people did

@@ -22,7 +22,7 @@ from faultline.fixes import Outcome, Shadow
 from faultline.ports import Ports
 from faultline.steps.close import ask
 from faultline.steps.sweep import recent
-from faultline.verification import Aftermath, settle
+from faultline.verification import Aftermath, settle, worth_asking
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +41,33 @@ def verify(event: Event, ports: Ports) -> Event | None:
 
 def follow(incident_id: str, names: frozenset[str], ports: Ports, read: Repository) -> None:
     """Record what is new about one incident's fix; then show it, then say it."""
+    fixed = keys.SHADOW in names or any(name.startswith("merged/") for name in names)
+    if not fixed and not (_proposed(names) and _is_time(incident_id, ports)):
+        return
     try:
         ask(incident_id, ports)
-        if keys.CLOSED in names and keys.VERIFIED not in names:
+        if keys.CLOSED in names:
             look(incident_id, ports, read)
-            judge(incident_id, ports)
     except FaultlineError as error:  # one repository is down: the others go on, and so does time
-        log.warning("cannot follow the fix: %s", error, extra={"incident": incident_id})
+        log.warning("cannot look for a fix: %s", error, extra={"incident": incident_id})
+    if keys.CLOSED in names and keys.VERIFIED not in names:
+        judge(incident_id, ports)
     due = [item for item in news(incident_id, ports) if keys.announced(item[0]) not in names]
     if due:
         case = views.load(ports.incidents, incident_id)
         ports.incidents.put_view(incident_id, keys.README, views.readme(case))
     for type, data in due:
         announce(incident_id, type, data, ports)
+
+
+def _proposed(names: frozenset[str]) -> bool:
+    """Say whether there is anything that people could have merged or made themselves."""
+    return any(name.startswith("published/") or name.endswith("/" + keys.CHANGE) for name in names)
+
+
+def _is_time(incident_id: str, ports: Ports) -> bool:
+    opened_at = ports.incidents.incident(incident_id).opened_at
+    return worth_asking(incident_id, opened_at, ports.clock())
 
 
 def announce(incident_id: str, type: str, data: dict[str, Any], ports: Ports) -> None:

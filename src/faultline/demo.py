@@ -157,16 +157,17 @@ def _again(line: Line, incident_id: str, say: Say) -> bool:
 
 
 def _farewell(say: Say, folder: Path, repository: Path, incident_id: str) -> None:
-    store = _short(folder / "store")
-    report = f"{store}/incidents/{incident_id}/report/index.html"
+    store, command = _short(folder / "store"), _short(Path(sys.argv[0]))
     _title(say, "", "Look at it")
-    say(f"  {report:<78} the report, open it in a browser")
-    say(f"  {store + '/README.md':<78} what lies where")
+    say(f"  {store}/incidents/{incident_id}/report/index.html   the report: open it in a browser")
+    say(f"  {store}/README.md   what lies where")
+    say("")
     say(f"  git -C {_short(repository)} log --stat -2")
-    say(f"  faultline show last --store file://{store}")
-    say(f"  faultline replay last --store file://{store}")
-    say(f"  faultline web --store file://{store}")
-    say("  make demo SCENARIO=list   other faults; make dev   the line, waiting for yours")
+    for words in ("show last", "replay last", "web"):
+        say(f"  {command} {words} --store file://{store}")
+    say("")
+    say("  make demo SCENARIO=list   other faults")
+    say("  make dev                  the line itself, waiting for yours")
 
 
 def _short(path: Path) -> str:

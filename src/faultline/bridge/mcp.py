@@ -88,8 +88,19 @@ def _of_wire(data: dict[str, Any], setting: Setting) -> Fault:
     )
 
 
+# Senders of flat faults write kinds as they like: pod, Pods, deployment.
+_KINDS = {
+    kind.lower(): kind
+    for kind in (
+        "Pod", "Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job", "CronJob", "Node",
+        "Service", "PersistentVolumeClaim", "Namespace", "HorizontalPodAutoscaler",
+    )
+}  # fmt: skip
+
+
 def _of_flat(data: dict[str, Any], setting: Setting) -> Fault:
-    kind = _text(data, "resource_type", "resourceType")
+    written = _text(data, "resource_type", "resourceType")
+    kind = _KINDS.get(written.lower().removesuffix("s"), written)
     named = {
         "kind": kind,
         "name": _text(data, "resource_name", "resourceName"),

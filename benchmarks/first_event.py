@@ -73,7 +73,9 @@ def _cpu_ms(command: list[str]) -> float:
     port = free_port()
     with folder() as where:
         env = environment(
-            FAULTLINE_STORE=f"file://{where}/store", AWS_EC2_METADATA_DISABLED="true", PORT=str(port)
+            FAULTLINE_STORE=f"file://{where}/store",
+            AWS_EC2_METADATA_DISABLED="true",
+            PORT=str(port),
         )
         filled = [str(port) if part == "PORT" else part for part in command]
         request = http("POST", "/", *wire.encode(DETECTED))

@@ -178,9 +178,12 @@ def folder() -> Iterator[Path]:
 
 def peer(python: Path, module: str, hint: str) -> str:
     """Return the interpreter that has a peer. Raises Skipped, with what to do."""
-    found = python.exists() and not subprocess.run(
-        [python, "-c", f"import {module}"], env=environment(), capture_output=True
-    ).returncode
+    found = (
+        python.exists()
+        and not subprocess.run(
+            [python, "-c", f"import {module}"], env=environment(), capture_output=True
+        ).returncode
+    )
     if not found:
         raise Skipped(f"{module} is not there: {hint}")
     return str(python)

@@ -109,7 +109,10 @@ def figures(quick: bool) -> Iterator[Figure]:
 
     def fresh() -> None:
         name = f"api-{next(serial)}"
-        fault = DETECTED.data | {"resource": {"kind": "Deployment", "name": name}, "condition": name}
+        fault = DETECTED.data | {
+            "resource": {"kind": "Deployment", "name": name},
+            "condition": name,
+        }
         event = replace(DETECTED, id=f"{name}/detected", data=fault)
         answer(triage, line, Request("POST", "/", *wire.encode(event)))
 

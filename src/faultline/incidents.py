@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from typing import TypeVar
 
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
+from pydantic_core import to_json as to_json_bytes
 
 from faultline import keys
 from faultline.capsule import Capsule, belongs
@@ -301,11 +303,15 @@ class Incidents:
 
 def content(value: BaseModel | bytes) -> bytes:
     """Return a record's bytes: JSON for people, two spaces, one newline at the end."""
-    return value if isinstance(value, bytes) else _json(value.model_dump(mode="json"))
+    return value if isinstance(value, bytes) else _json(value)
 
 
 def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")
+    try:
+        return to_json_bytes(value, indent=2) + b"\n"
+    except PydanticSerializationError:  # half a character, as a cut may leave it: `?` in its place
+        plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+        return (json.dumps(plain, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
 def _sha256(data: bytes) -> str:

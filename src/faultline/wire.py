@@ -1,10 +1,11 @@
 """CloudEvents over HTTP, both ways, strictly; the gate that keeps events small; their form on disk.
 
 The rules are those of github.com/cloudevents/spec: `spec.md` 1.0.2 for attributes, the JSON event
-format and the HTTP protocol binding for the forms. The SDK carries events to and from headers, in
-whichever of its two generations is installed, and accepts a good deal that the specification
-refuses. So everything is checked here, on the way in and on the way out, and no other file imports
-the SDK. Which answer a refused event gets is said in `answers.py`; `event.py` has the value itself.
+format and the HTTP protocol binding for the forms. Everything is checked here, on the way in and on
+the way out. The SDK of either generation reads what this writes and writes what this reads, which
+`tests/contract/test_wire.py` shows; it accepts a good deal more than the specification does and
+takes longer than all the rest, so it is not used. Which answer a refused event gets is said in
+`answers.py`; `event.py` has the value itself.
 """
 
 from __future__ import annotations
@@ -16,15 +17,9 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
-
-try:  # cloudevents 2, which func-python brings
-    from cloudevents.v1.abstract import CloudEvent
-    from cloudevents.v1.conversion import from_http, to_binary
-except ImportError:  # cloudevents 1, which functions-framework wants
-    from cloudevents.abstract import CloudEvent
-    from cloudevents.conversion import from_http, to_binary
 
 from faultline import keys, limits, strict_json
 from faultline.errors import NotAnEvent, NotFound, Rejected, TooLarge
@@ -36,7 +31,7 @@ BYTES = "application/octet-stream"
 
 _REQUIRED = ("specversion", "id", "source", "type")
 _VERSIONS = ("1.0", "0.3")
-# an attribute called `extensions` would land where the SDK keeps what it does not know
+# an attribute called `extensions` lands where the SDK of others keeps what it does not know
 _RESERVED = frozenset({"data", "data_base64", "extensions"})
 _NAME = re.compile(r"[a-z0-9]+")
 _URI_REFERENCE = re.compile(r"(?:[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=-]|%[0-9A-Fa-f]{2})+")
@@ -53,23 +48,6 @@ _FORBIDDEN = re.compile(
 )
 _PLAIN = re.compile(r"[!#$&-~]*")  # goes into a header as it is: no space, quote, percent sign
 _SAFE = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) not in '"%')
-
-
-class _Form(CloudEvent):  # type: ignore[misc]  # the SDK's two homes look untyped from here
-    """What the SDK reads from and writes to. Its own event class invents a missing time."""
-
-    def __init__(self, attributes: dict[str, Any], data: Any) -> None:
-        self.attributes, self.data = attributes, data
-
-    @classmethod
-    def create(cls, attributes: Mapping[str, Any], data: Any) -> _Form:
-        return cls(dict(attributes), data)
-
-    def _get_attributes(self) -> dict[str, Any]:
-        return self.attributes
-
-    def get_data(self) -> Any:
-        return self.data
 
 
 # reading
@@ -117,13 +95,11 @@ def _from_binary(received: Mapping[str, str], body: bytes) -> Event:
         )
     if "ce-datacontenttype" in received:
         raise NotAnEvent("expected content-type to say what the data is, got ce-datacontenttype")
-    clean = {k: _header_decoded(k, v) for k, v in received.items() if k.startswith("ce-")}
-    attributes = {name[3:]: value for name, value in clean.items()}
+    attributes = {k[3:]: _header_decoded(k, v) for k, v in received.items() if k[:3] == "ce-"}
     if "content-type" in received:
-        clean["content-type"] = attributes["datacontenttype"] = received["content-type"].strip()
+        attributes["datacontenttype"] = received["content-type"].strip()
     _check(attributes)
-    form = from_http(_Form, clean, body, data_unmarshaller=_as_it_is)
-    return _parsed(_event(form.get_attributes(), form.get_data() or None))
+    return _parsed(_event(attributes, body or None))
 
 
 def _header_decoded(name: str, value: str) -> str:
@@ -220,7 +196,9 @@ def _check(attributes: Mapping[str, Any]) -> None:
             raise NotAnEvent(f"expected the attribute {name}, got none")
     for name, value in attributes.items():
         _check_name(name)
-        _check_value(name, value)
+        if not isinstance(value, str):
+            _check_integer(name, value)
+    _check_characters(attributes)
     if attributes["specversion"] not in _VERSIONS:
         raise NotAnEvent(f"expected specversion 1.0, got {attributes['specversion'][:20]!r}")
     for name, rule in _RULES.items():
@@ -228,18 +206,27 @@ def _check(attributes: Mapping[str, Any]) -> None:
             raise NotAnEvent(f"expected a valid {name}, got {str(attributes[name])[:80]!r}")
 
 
+@lru_cache(1_000)  # names recur; one that is refused is not kept
 def _check_name(name: str) -> None:
     if _NAME.fullmatch(name) is None or name in _RESERVED:
         raise NotAnEvent(f"expected attribute names of a-z and 0-9, got {name[:40]!r}")
 
 
-def _check_value(name: str, value: Any) -> None:
-    if isinstance(value, str):
-        if _FORBIDDEN.search(value):
-            raise NotAnEvent(f"expected no control characters in {name}, got one")
-    elif name in STANDARD or name == "specversion" or not isinstance(value, int):
+def _check_characters(attributes: Mapping[str, Any]) -> None:
+    """Look at all values at once; which one it was is asked only if there is one."""
+    if _FORBIDDEN.search("".join(filter(_is_str, attributes.values()))):
+        name = next(n for n, v in attributes.items() if _is_str(v) and _FORBIDDEN.search(v))
+        raise NotAnEvent(f"expected no control characters in {name}, got one")
+
+
+def _is_str(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _check_integer(name: str, value: Any) -> None:
+    if name in STANDARD or name == "specversion" or not isinstance(value, int):
         raise NotAnEvent(f"expected {name} as a string, got {type(value).__name__}")
-    elif not -(2**31) <= value < 2**31:
+    if not -(2**31) <= value < 2**31:
         raise NotAnEvent(f"expected {name} as an integer of 32 bits, got a larger one")
 
 
@@ -280,18 +267,18 @@ def encode(event: Event, *, structured: bool = False) -> tuple[dict[str, str], b
         present["datacontenttype"] = _content_type(event)
     if present.get("datacontenttype", "").lower().startswith("application/cloudevents"):
         raise NotAnEvent("expected other data than an event, which binary mode cannot tell apart")
-    values = {name: _header_encoded(name, value) for name, value in present.items()}
-    headers, _ = to_binary(_Form(values, body), data_marshaller=_as_it_is)
-    return dict(headers), body
+    headers = {f"ce-{name}": _header_encoded(value) for name, value in present.items()}
+    if content_type := present.get("datacontenttype"):
+        del headers["ce-datacontenttype"]
+        headers["content-type"] = str(content_type)
+    return headers, body
 
 
-def _header_encoded(name: str, value: str | int | bool) -> str:
+def _header_encoded(value: str | int | bool) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     text = str(value)
-    if name == "datacontenttype" or _PLAIN.fullmatch(text):
-        return text
-    return quote(text, safe=_SAFE)
+    return text if _PLAIN.fullmatch(text) else quote(text, safe=_SAFE)
 
 
 def _content_type(event: Event) -> str:
@@ -330,10 +317,6 @@ def _dumped(value: Any) -> bytes:
         return strict_json.dumps(value)
     except ValueError as error:
         raise NotAnEvent(f"expected data that is JSON, got {error}") from None
-
-
-def _as_it_is(data: Any) -> Any:
-    return data
 
 
 # on disk

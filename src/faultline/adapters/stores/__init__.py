@@ -75,7 +75,11 @@ def checked(key: str) -> str:
 
 def is_text(text: str) -> bool:
     """Say whether it can be written as UTF-8; a file's name that is not text has surrogates."""
-    return not any("\ud800" <= char <= "\udfff" for char in text)
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _open_s3(url: str, sleep: Callable[[float], None]) -> Store:

@@ -2,7 +2,7 @@
 
 An allow-list: what is not named is refused, with the name of the rule and the reason. The reasons
 in `_NEVER` are only better words for the same answer. `before` is believed here; `proposal.py`
-holds it against the files first. Where a field stands is `kustomize.py`.
+holds it against the files first. Where a field stands is `places.py`.
 """
 
 from __future__ import annotations

@@ -39,8 +39,8 @@ class Object:
 
     document: Document
     number: int  # of the document in its file, from 0
-    node: MappingNode
-    value: dict[str, Any]
+    node: MappingNode | SequenceNode
+    value: Any  # a mapping, unless lists were asked for
     inside: tuple[str | int, ...] = ()
 
     @property
@@ -49,7 +49,7 @@ class Object:
 
     @property
     def kind(self) -> str:
-        return str(self.value.get("kind", ""))
+        return str(self.value.get("kind", "")) if isinstance(self.value, dict) else ""
 
     @property
     def name(self) -> str:
@@ -77,11 +77,16 @@ def read(content: bytes) -> list[Document]:
         raise Rejected(f"expected YAML, got something else ({type(error).__name__})") from None
 
 
-def objects(documents: list[Document]) -> Iterator[Object]:
-    """Yield the Kubernetes objects of a file, those inside of a List too."""
+def objects(documents: list[Document], *, lists: bool = False) -> Iterator[Object]:
+    """Yield the Kubernetes objects of a file, those inside of a List too.
+
+    `lists`: yield what is a list as it is, such as the operations of a JSON patch.
+    """
     for number, document in enumerate(documents):
         if isinstance(document.root, MappingNode) and isinstance(document.value, dict):
             yield from _objects(Object(document, number, document.root, document.value))
+        elif lists and isinstance(document.root, SequenceNode):
+            yield Object(document, number, document.root, document.value)
 
 
 def find(documents: list[Document], target: Target) -> list[Object]:
@@ -182,6 +187,6 @@ def _objects(candidate: Object) -> Iterator[Object]:
             yield Object(candidate.document, candidate.number, node, value, inside)
 
 
-def _metadata(value: dict[str, Any]) -> dict[str, Any]:
-    metadata = value.get("metadata")
+def _metadata(value: Any) -> dict[str, Any]:
+    metadata = value.get("metadata") if isinstance(value, dict) else None
     return metadata if isinstance(metadata, dict) else {}

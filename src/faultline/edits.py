@@ -17,7 +17,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from faultline import documents, fields
-from faultline.documents import Object
+from faultline.documents import Document, Object
 from faultline.errors import Rejected
 from faultline.fields import Match, Path
 
@@ -38,6 +38,43 @@ class Edit(NamedTuple):
 
     def applied(self, text: str) -> str:
         return text[: self.start] + self.new + text[self.end :]
+
+
+def in_block(document: Document, at: Path, inner: Edit) -> Edit:
+    """Return an edit of a block of text inside of a document as an edit of the whole text.
+
+    Raises Rejected unless the block is a literal one (`|`), whose lines are only indented.
+    """
+    node: Node = document.root
+    for step in at:
+        following = _step(node, step)
+        if following is None or document.uses[id(node)] > 1:
+            raise Rejected(f"expected a block of text at {fields.text(at)}, found none of its own")
+        node = following[1]
+    text, start = document.text, text_start(document.text, node)
+    lines = text[start : node.end_mark.index].split("\n")
+    value = str(node.value)
+    told = next((n for n, line in enumerate(value.split("\n")) if line.strip()), 0)
+    indent = len(lines[told].rstrip("\r")) - len(value.split("\n")[told])
+    starts = [start + sum(len(line) + 1 for line in lines[:n]) for n in range(len(lines) + 1)]
+
+    def outer(offset: int, *, shift: int) -> int:
+        line, column = value.count("\n", 0, offset), offset - (value.rfind("\n", 0, offset) + 1)
+        return starts[line] + shift + column
+
+    pad, newline = " " * indent, "\r\n" if lines[0].endswith("\r") else "\n"
+    new = inner.new.replace("\n", newline + pad)
+    if not inner.new.endswith("\n"):
+        return Edit(outer(inner.start, shift=indent), outer(inner.end, shift=indent), new)
+    place = outer(inner.start, shift=0)  # whole lines, before a line that stays
+    return Edit(place, place, pad + new.removesuffix(pad))
+
+
+def text_start(text: str, node: Node) -> int:
+    """Return where the first line of a literal block begins. Raises Rejected for other styles."""
+    if not isinstance(node, ScalarNode) or node.style != "|":
+        raise Rejected("expected a patch in a file or in a block (`|`), found another style")
+    return text.index("\n", node.start_mark.index) + 1
 
 
 class _Style(NamedTuple):
@@ -213,7 +250,7 @@ def _end(text: str, node: Node) -> int:
     return start + len(text[start : node.end_mark.index].rstrip())
 
 
-def _style(node: MappingNode) -> _Style:
+def _style(node: Node) -> _Style:
     """Return how an object is indented; the usual where it does not show."""
     style, seen = _Style(), set[str]()
     for key, value in _pairs(node):

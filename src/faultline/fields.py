@@ -102,6 +102,26 @@ def get(value: Any, path: Path) -> Any:
     return value
 
 
+def counted(value: Any, path: Path) -> Path:
+    """Return a path with the numbers of items that `value` has; the rest stays as it is."""
+    made: list[Step] = []
+    for step in path:
+        place = _place(value, step)
+        made.append(step if place is None else place)
+        value = None if place is None else value[place]
+    return tuple(made)
+
+
+def named(value: Any, path: Path) -> Path:
+    """Return a path with names of items instead of numbers, where `value` has such items."""
+    made: list[Step] = []
+    for depth, step in enumerate(path):
+        item = get(value, path[: depth + 1]) if isinstance(step, int) else None
+        name = item.get("name") if isinstance(item, dict) else None
+        made.append(Match("name", name) if isinstance(name, str) else step)
+    return tuple(made)
+
+
 def replaced(value: Any, path: Path, new: Any) -> Any:
     """Return a copy of `value` with `new` at `path`; missing mappings on the way are made, and a
     missing item of a list in GROWING.

@@ -1,279 +1,209 @@
-"""Where in a repository a field of an object is said: in a file, a kustomize patch, or a
-transformer of a kustomization. Nothing is rendered and nothing is fetched.
+"""What a kustomization renders to, and which text said what of each object.
 
-A base that several overlays share is not changed for one of them. Helm charts, templates and
-encrypted files are refused. The bytes are `splice.py`'s.
+A small renderer of what we understand: resources, bases, components, patches of all three kinds,
+names, namespaces, labels, annotations, replicas and images, in kustomize's order. Names of
+generated ConfigMaps, and references to what is renamed, are left as they are written. What
+kustomizations say is read by `overlays.py`; which place to change is `places.py`.
 """
 
 from __future__ import annotations
 
-import posixpath
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
-from faultline import documents, fields
+from faultline import documents, merging, overlays
 from faultline.documents import Document, Object
 from faultline.errors import Rejected
-from faultline.fields import Match, Path
-from faultline.model import Target
+from faultline.overlays import Overlay, Patch, Text
 
-# `name: api` of an object: not that of an item of a list, and not the end of a longer key
-_NAMED = rb"(?<![\w./-])(?<!-\s)name[\"']?\s*:\s*(?:&\S+\s+)?[\"']?%s[\"']?\s*(?:[#,}]|$)"
-FILE_NAMES = ("kustomization.yaml", "kustomization.yml", "Kustomization")
+Keep = Callable[[str, Object | None], bool]  # asked of a file, then of each object in it
 
 
-@dataclass(frozen=True)
-class Place:
-    """One field in one file. `at` starts at `node`, which `inside` leads to from its document."""
+def everything(file: str, found: Object | None) -> bool:
+    return True
 
-    file: str
-    documents: list[Document]
+
+class Said(NamedTuple):
+    """One text that had a say in an object: a patch, or an entry of a transformer."""
+
+    text: Text
     object: Object
-    at: Path
+    how: str  # merge, json, replicas, images
+    before: dict[str, Any]  # the object before it
+    entry: int = 0  # of a transformer's list
 
 
 @dataclass(frozen=True)
-class _Overlay:
-    """A kustomization: what it takes in and what it says on top."""
+class Rendered:
+    """One object as it is deployed, where it was written, and what was put on top, in order."""
 
-    file: str
-    document: Object
-    namespace: str = ""
-    bases: tuple[str, ...] = ()  # files and directories
-    patches: tuple[str, ...] = ()  # files
-    inline: tuple[str, ...] = ()  # texts of patches
+    value: dict[str, Any]
+    text: Text
+    object: Object
+    names: frozenset[tuple[str, str]]  # it has and had: name and namespace
+    said: tuple[Said, ...] = ()
+
+    def now(self, value: dict[str, Any], *said: Said) -> Rendered:
+        metadata = merging.part(value, "metadata")
+        name = (str(metadata.get("name", "")), str(metadata.get("namespace") or ""))
+        return replace(self, value=value, names=self.names | {name}, said=(*self.said, *said))
 
 
 @dataclass(frozen=True)
-class _Repository:
+class Repository:
+    """Manifests, and the kustomizations among them."""
+
     files: Mapping[str, bytes]
-    overlays: dict[str, _Overlay] = field(default_factory=dict)  # by directory
-    reach: dict[str, frozenset[str]] = field(
-        default_factory=dict
-    )  # outermost -> directories, files
+    overlays: dict[str, Overlay] = field(default_factory=dict)  # by directory
+    roots: dict[str, frozenset[str]] = field(default_factory=dict)  # outermost -> what it takes in
+    parsed: dict[str, list[Document]] = field(default_factory=dict)  # by file, when first read
+
+    @classmethod
+    def of(cls, files: Mapping[str, bytes]) -> Repository:
+        """Read a repository's kustomizations. Raises Rejected if one cannot be read."""
+        found = overlays.read_all(files)
+        inner = {base for overlay in found.values() for base in overlay.takes}
+        roots = {d: overlays.reach(d, found) for d in found if d not in inner}
+        return cls(files, found, roots)
+
+    def read(self, file: str) -> list[Document]:
+        """Return a file's documents. Raises Rejected if it cannot be read."""
+        if file not in self.parsed:
+            try:
+                self.parsed[file] = documents.read(self.files[file])
+            except Rejected as error:
+                raise Rejected(f"{file}: {error}") from None
+        return self.parsed[file]
+
+    def within(self, root: str) -> list[Overlay]:
+        """Return the kustomizations that a directory takes in, its own too."""
+        reached = self.roots.get(root) or overlays.reach(root, self.overlays)
+        return [self.overlays[d] for d in sorted(reached & self.overlays.keys())]
 
 
-def candidates(files: Mapping[str, bytes], target: Target) -> list[str]:
-    """Return the files that hold the object, patches of it included, in order."""
-    return [file for file, _, _ in _holding(_repository(files, target), target)]
+def render(repository: Repository, root: str, keep: Keep = everything) -> list[Rendered]:
+    """Return the objects of a kustomization, those only that `keep` says.
+
+    Raises Rejected for what cannot be rendered.
+    """
+    return _built(repository, root, keep, (root,))
 
 
-def place(files: Mapping[str, bytes], target: Target, path: Path) -> Place:
-    """Return the one place that decides this field. Raises Rejected for none and several."""
-    repository = _repository(files, target)
-    holding = [Place(file, read, found, path) for file, read, found in _holding(repository, target)]
-    patches = {p for overlay in repository.overlays.values() for p in overlay.patches}
-    setting = [p for p in holding if p.file in patches and _sets(p.object, path)]
-    plain = [p for p in holding if p.file not in patches]
-    chosen = _one(setting or plain, target, holding)
-    _refuse_inline(repository, chosen, target, path)
-    override = None if setting else _override(repository, chosen, path)
-    _refuse_shared(repository, override or chosen)
-    return override or chosen
-
-
-def _one(found: list[Place], target: Target, holding: list[Place]) -> Place:
-    name = f"{target.kind}/{target.name}" + (f" in {target.namespace}" if target.namespace else "")
-    if len(found) == 1:
-        return found[0]
-    if found:
-        where = ", ".join(p.file for p in found[:5])
-        raise Rejected(f"expected one place for {name}, found {len(found)}: {where}")
-    if holding:
-        raise Rejected(f"expected a file with {name}, found only patches that do not set the field")
-    raise Rejected(f"expected a file with {name}, found none")
-
-
-def _repository(files: Mapping[str, bytes], target: Target) -> _Repository:
-    overlays = {}
-    for file in sorted(files):
-        directory, name = posixpath.split(file)
-        if name in FILE_NAMES:
-            overlays[directory] = _overlay(file, directory, files[file])
-    inner = {base for overlay in overlays.values() for base in overlay.bases}
-    reach = {d: _reach(d, overlays) for d in overlays if d not in inner}
-    return _Repository(files, overlays, reach)
-
-
-def _overlay(file: str, directory: str, content: bytes) -> _Overlay:
-    try:
-        read = documents.read(content)
-    except Rejected as error:
-        raise Rejected(f"expected a kustomization in {file}: {error}") from None
-    if len(read) != 1 or not isinstance(read[0].value, dict):
-        raise Rejected(f"expected one kustomization in {file}, got {len(read)} documents")
-    said = next(documents.objects(read))
-    patches = [p for p in _list(said.value, "patches") if isinstance(p, dict)]
-    merged = [str(p) for p in _list(said.value, "patchesStrategicMerge")]
-    listed = [
-        str(b) for key in ("resources", "bases", "components") for b in _list(said.value, key)
+def loaded(repository: Repository, file: str, keep: Keep = everything) -> list[Rendered]:
+    """Return the objects of one file as they are written. Raises Rejected if it is unreadable."""
+    if file not in repository.files or not keep(file, None):
+        return []
+    text = Text(file, repository.files[file])
+    return [
+        Rendered({}, text, found, frozenset()).now(found.value)
+        for found in documents.objects(repository.read(file))
+        if keep(file, found)
     ]
-    paths = [str(p["path"]) for p in patches if "path" in p] + [m for m in merged if "\n" not in m]
-    return _Overlay(
-        file,
-        said,
-        str(said.value.get("namespace") or ""),
-        tuple(posixpath.normpath(posixpath.join(directory, b)) for b in listed),
-        tuple(posixpath.normpath(posixpath.join(directory, p)) for p in paths),
-        tuple(str(p) for p in patches if "patch" in p) + tuple(m for m in merged if "\n" in m),
-    )
 
 
-def _list(value: dict[str, Any], key: str) -> list[Any]:
-    found = value.get(key)
-    return found if isinstance(found, list) else []
+def _built(
+    repository: Repository, directory: str, keep: Keep, way: tuple[str, ...]
+) -> list[Rendered]:
+    overlay = repository.overlays[directory]
+    made: list[Rendered] = []
+    components = []
+    for name in overlay.takes:
+        if name not in repository.overlays:
+            made += loaded(repository, name, keep)
+        elif name in way:
+            raise Rejected(f"{overlay.file} takes in {name}, which takes it in")
+        elif repository.overlays[name].component:
+            components.append(name)
+        else:
+            made += _built(repository, name, keep, (*way, name))
+    for name in components:
+        inner = _built(repository, name, keep, (*way, name))
+        made = _transformed(repository.overlays[name], [*made, *inner])
+    return made if overlay.component and len(way) > 1 else _transformed(overlay, made)
 
 
-def _reach(directory: str, overlays: Mapping[str, _Overlay]) -> frozenset[str]:
-    """Return the directories and files that a kustomization takes in, its own too."""
-    reached: set[str] = set()
-    waiting = [directory]
-    while waiting:
-        name = waiting.pop()
-        if name not in reached and name in overlays:
-            waiting.extend(overlays[name].bases)
-            reached.update((overlays[name].file, *overlays[name].patches))
-        reached.add(name)
-    return frozenset(reached)
-
-
-def _holding(
-    repository: _Repository, target: Target
-) -> Iterator[tuple[str, list[Document], Object]]:
-    kind = re.compile(
-        rb"\bkind[\"']?\s*:\s*(&\S+\s+)?[\"']?%s\b|\bkind[\"']?\s*:\s*\*" % _b(target.kind)
-    )
-    named = re.compile(_NAMED % _b(target.name) + rb"|\bname[\"']?\s*:\s*\*", re.M)
-    for file in sorted(repository.files):
-        content = repository.files[file]
-        worth_reading = kind.search(content) and named.search(content)
-        if posixpath.basename(file) in FILE_NAMES or not worth_reading:
-            continue
-        read = _read(repository.files, file, target)
-        for found in documents.find(read, target):
-            if _same_namespace(repository, file, found, target):
-                _refuse_templates(file, found)
-                yield file, read, found
-
-
-def _read(files: Mapping[str, bytes], file: str, target: Target) -> list[Document]:
-    """Read a file that mentions the target. Raises Rejected if it seems to hold it, unreadably."""
-    content = files[file]
-    reason = "it belongs to a Helm chart" if _in_chart(files, file) else ""
+def _transformed(overlay: Overlay, made: list[Rendered]) -> list[Rendered]:
     try:
-        read = documents.read(content)
+        for patch in overlay.patches:
+            made = [one for item in made for one in _patched(item, patch)]
+        return [_decorated(overlay, item) for item in made]
     except Rejected as error:
-        read = []
-        reason = reason or ("it is a template" if b"{{" in content else str(error))
-    if not reason:
-        return read
-    if re.search(_NAMED % _b(target.name), content, re.M):
-        raise Rejected(f"expected a plain manifest of {target.name}, but {file}: {reason}")
-    return []
+        raise Rejected(f"{overlay.file}: {error}") from None
 
 
-def _b(text: str) -> bytes:
-    return re.escape(text).encode()
+def _patched(item: Rendered, patch: Patch) -> Iterator[Rendered]:
+    for said in documents.objects(documents.read(patch.text.content), lists=True):
+        operations = said.value if isinstance(said.value, list) else None
+        if not _is_for(item, patch, said, operations is not None):
+            continue
+        how = "merge" if operations is None else "json"
+        step = Said(patch.text, said, how, item.value)
+        value = item.value
+        if operations is None:
+            value = merging.merged(value, _anonymous(said.value, item))
+        for operation in operations or ():
+            value = merging.operated(value, merging.mapping(operation))
+        item = item.now(value, step)
+    yield item
 
 
-def _in_chart(files: Mapping[str, bytes], file: str) -> bool:
-    parts = file.split("/")[:-1]
+def _is_for(item: Rendered, patch: Patch, said: Object, is_list: bool) -> bool:
+    if patch.target is not None:
+        return merging.selects(patch.target, item.value, item.names)
+    if is_list:
+        raise Rejected("a JSON patch without a target")
+    if said.kind != item.value.get("kind"):
+        return False
     return any(
-        posixpath.join(*parts[:depth], "Chart.yaml") in files for depth in range(len(parts) + 1)
+        name == said.name and (not said.namespace or namespace in ("", said.namespace))
+        for name, namespace in item.names
     )
 
 
-def _refuse_templates(file: str, found: Object) -> None:
-    if "{{" in found.source:
-        raise Rejected(f"expected a plain manifest, but {found.name} in {file} is a template")
-    root = found.document.value
-    if "sops" in found.value or (isinstance(root, dict) and "sops" in root):
-        raise Rejected(f"expected a readable manifest, but {file} is encrypted")
+def _anonymous(patch: dict[str, Any], item: Rendered) -> dict[str, Any]:
+    """Return a patch without what only names its object."""
+    kept = {k: v for k, v in patch.items() if k not in ("apiVersion", "kind")}
+    if isinstance(kept.get("metadata"), dict):
+        kept["metadata"] = {
+            k: v for k, v in kept["metadata"].items() if k not in ("name", "namespace")
+        }
+    return kept
 
 
-def _same_namespace(repository: _Repository, file: str, found: Object, target: Target) -> bool:
-    """Say whether an object can be the target; kustomize's namespace wins over its own."""
-    if not target.namespace:
-        return True
-    said = {_namespace(repository, root, file) for root in _roots(repository, file)} - {""}
-    effective = said or ({found.namespace} - {""})
-    return not effective or target.namespace in effective
-
-
-def _namespace(repository: _Repository, root: str, file: str) -> str:
-    """Return the namespace that the outermost kustomization on the way to a file gives it."""
-    directory, seen = root, set[str]()
-    while directory not in seen:
-        seen.add(directory)
-        overlay = repository.overlays[directory]
-        if overlay.namespace:
-            return overlay.namespace
-        inner = [base for base in overlay.bases if base in repository.overlays]
-        directory = next(
-            (base for base in inner if file in _reach(base, repository.overlays)), directory
+def _decorated(overlay: Overlay, item: Rendered) -> Rendered:
+    """Return an object with what a kustomization says besides patches, in kustomize's order."""
+    value = merging.moved(item.value, overlay.said("namespace"))
+    value = merging.renamed(value, overlay.said("namePrefix"), overlay.said("nameSuffix"))
+    value = merging.labelled(value, overlay.mapping("commonLabels"), templates=True, selectors=True)
+    for entry in overlay.listed("labels"):
+        selectors = bool(entry.get("includeSelectors"))
+        value = merging.labelled(
+            value,
+            merging.part(entry, "pairs"),
+            templates=selectors or bool(entry.get("includeTemplates")),
+            selectors=selectors,
         )
-    return ""
+    value = merging.annotated(value, overlay.mapping("commonAnnotations"))
+    return _imaged(overlay, _scaled(overlay, item.now(value)))
 
 
-def _roots(repository: _Repository, file: str) -> list[str]:
-    return [root for root, reached in repository.reach.items() if file in reached]
+def _scaled(overlay: Overlay, item: Rendered) -> Rendered:
+    for number, entry in enumerate(overlay.listed("replicas")):
+        if any(entry.get("name") == name for name, _ in item.names):
+            value = merging.scaled(item.value, entry.get("count"))
+            item = item.now(value, _entry(overlay, "replicas", item, number))
+    return item
 
 
-def _sets(found: Object, path: Path) -> bool:
-    return fields.get(found.value, path) is not fields.MISSING
+def _imaged(overlay: Overlay, item: Rendered) -> Rendered:
+    for number, entry in enumerate(overlay.listed("images")):
+        value = merging.with_image(item.value, entry)
+        if value != item.value or str(entry.get("name")) in str(item.value):
+            item = item.now(value, _entry(overlay, "images", item, number))
+    return item
 
 
-def _refuse_shared(repository: _Repository, chosen: Place) -> None:
-    roots = _roots(repository, chosen.file)
-    if len(roots) > 1:
-        raise Rejected(
-            f"expected a file of one deployment, but {chosen.file} is shared by {', '.join(roots)}"
-        )
-
-
-def _refuse_inline(repository: _Repository, chosen: Place, target: Target, path: Path) -> None:
-    last = path[-1] if isinstance(path[-1], str) else ""
-    for root in _roots(repository, chosen.file):
-        for directory in repository.reach[root] & repository.overlays.keys():
-            for text in repository.overlays[directory].inline:
-                if last in text and (target.name in text or target.kind in text):
-                    raise Rejected(
-                        f"expected {last} to be set in a file, but "
-                        f"{repository.overlays[directory].file} has it in an inline patch"
-                    )
-
-
-def _override(repository: _Repository, chosen: Place, path: Path) -> Place | None:
-    """Return the transformer (`images`, `replicas`) that has the last word on this field."""
-    at = _transformer(chosen.object, path)
-    if at is None:
-        return None
-    for root in _roots(repository, chosen.file):
-        for directory in sorted(repository.reach[root] & repository.overlays.keys()):
-            overlay = repository.overlays[directory]
-            if _sets(overlay.document, at):
-                return Place(overlay.file, [overlay.document.document], overlay.document, at)
-    return None
-
-
-def _transformer(found: Object, path: Path) -> Path | None:
-    if path[-1] == "replicas":
-        return ("replicas", Match("name", found.name), "count")
-    image = fields.get(found.value, path) if path[-1] == "image" else None
-    if not isinstance(image, str):
-        return None
-    return ("images", Match("name", repository_of(image)), "newTag")
-
-
-def repository_of(image: str) -> str:
-    """Return an image's name without tag and digest."""
-    name = image.split("@", 1)[0]
-    head, colon, tag = name.rpartition(":")
-    return head if colon and "/" not in tag else name
-
-
-def tag_of(image: str) -> str:
-    """Return an image's tag; "" if it has none or a digest."""
-    return "" if "@" in image else image[len(repository_of(image)) + 1 :]
+def _entry(overlay: Overlay, how: str, item: Rendered, number: int) -> Said:
+    text = Text(overlay.file, overlay.document.document.text.encode())
+    return Said(text, overlay.document, how, item.value, number)

@@ -11,9 +11,11 @@ import difflib
 import posixpath
 import re
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from faultline import changes, checks, fields, splice
+from faultline.deployed import Hints
 from faultline.errors import FaultlineError, Rejected
 from faultline.limits import patch_files_max, patch_lines_max
 from faultline.model import Change, Diagnosis, FileChange, PatchRules, Proposal
@@ -36,6 +38,17 @@ _PROTECTED = re.compile(
 )
 
 
+@dataclass
+class _Work:
+    """What changes are judged with, and the files as they become."""
+
+    files: dict[str, bytes]
+    within: frozenset[str]  # the files that may change
+    rules: PatchRules
+    ran: Collection[str]
+    hints: Hints | None
+
+
 def propose(
     diagnosis: Diagnosis | None,
     files: Mapping[str, bytes],
@@ -43,37 +56,39 @@ def propose(
     *,
     revision: str,
     ran: Collection[str] = (),
+    hints: Hints | None = None,
 ) -> Proposal:
     """Judge a diagnosis' changes and make them, on a copy of `files` as of `revision`.
 
-    `ran` are the images that are known to have run before. Never raises for what a diagnosis or
-    a manifest says: it lands in `refused`.
+    `ran` are the images that are known to have run before; `hints` what the cluster says of where
+    the object comes from. Never raises for what a diagnosis or a manifest says: it lands in
+    `refused`.
     """
     wanted = diagnosis.changes if diagnosis else ()
     if 2 * len(wanted) > patch_lines_max:  # a line out and a line in, each
         reason = f"size: {len(wanted)} changes are more than {patch_lines_max} lines"
         return Proposal(refused={"patch": reason}, base=revision)
-    allowed = {path: content for path, content in files.items() if not protected(path, rules)}
+    within = frozenset(path for path in files if not protected(path, rules))
+    work = _Work(dict(files), within, rules, ran, hints)
     refused: dict[str, str] = {}
-    checks: list[str] = []
-    now = dict(allowed)
+    said: list[str] = []
     for change in wanted:
         try:
-            now.update(_applied(now, change, rules, ran))
-            checks.append(_sentence(change, rules))
+            work.files.update(_applied(work, change))
+            said.append(_sentence(change, rules))
         except FaultlineError as error:
-            refused[changes.label(change)] = str(error) + _elsewhere(files, allowed, change)
+            refused[changes.label(change)] = str(error) + _elsewhere(work, change)
     if not refused:
-        refused, more = _together(wanted, allowed, now)
-        checks += more
+        refused, more = _together(wanted, files, work)
+        said += more
     if refused or not wanted:
         return Proposal(refused=refused, base=revision)
     made = tuple(
-        FileChange(path=path, before=allowed[path].decode(), after=now[path].decode())
-        for path in sorted(now)
-        if now[path] != allowed[path]
+        FileChange(path=path, before=files[path].decode(), after=work.files[path].decode())
+        for path in sorted(work.files)
+        if work.files[path] != files[path]
     )
-    return Proposal(accepted=wanted, files=made, base=revision, checks=tuple(checks))
+    return Proposal(accepted=wanted, files=made, base=revision, checks=tuple(said))
 
 
 def diff(proposal: Proposal) -> str:
@@ -108,18 +123,16 @@ def _part(glob: str) -> str:
     return "".join(wild.get(character, re.escape(character)) for character in glob)
 
 
-def _applied(
-    files: Mapping[str, bytes], change: Change, rules: PatchRules, ran: Collection[str]
-) -> Mapping[str, bytes]:
+def _applied(work: _Work, change: Change) -> Mapping[str, bytes]:
     """Return the files that a change makes different. Raises Rejected."""
-    if reason := changes.refusal(change, rules, ran=ran):
+    if reason := changes.refusal(change, work.rules, ran=work.ran):
         raise Rejected(reason)
-    stands = splice.current(files, change)
+    stands = splice.current(work.files, change, within=work.within, hints=work.hints)
     if not _agrees(change, stands):
         said = "nothing" if change.before is None else repr(change.before)
         shown = "a value" if change.field.endswith(".value") else repr(stands)
         raise Rejected(f"stale: the diagnosis saw {said:.80}, the manifests say {shown:.80}")
-    made = splice.apply(files, change)
+    made = splice.apply(work.files, change, within=work.within, hints=work.hints)
     if not made:
         raise Rejected("unchanged: the manifests have this value already")
     return made
@@ -154,18 +167,19 @@ def _sentence(change: Change, rules: PatchRules) -> str:
 
 
 def _together(
-    wanted: Sequence[Change], before: Mapping[str, bytes], after: Mapping[str, bytes]
+    wanted: Sequence[Change], before: Mapping[str, bytes], work: _Work
 ) -> tuple[dict[str, str], list[str]]:
     """Judge all changes as one: requests within limits, bounds in order, size of the patch."""
     refused: dict[str, str] = {}
     checks: list[str] = []
     for change in wanted:
-        reason, sentence = _relation(change, after)
-        reason = reason or _incomplete(change, after)
+        reason, sentence = _relation(change, work)
+        reason = reason or _incomplete(change, work)
         if reason:
             refused[changes.label(change)] = reason
         elif sentence and sentence not in checks:
             checks.append(sentence)
+    after = work.files
     paths = [path for path in after if after[path] != before[path]]
     lines = sum(_changed_lines(before[path].decode(), after[path].decode()) for path in paths)
     if len(paths) > patch_files_max or lines > patch_lines_max:
@@ -176,7 +190,7 @@ def _together(
     return refused, checks
 
 
-def _relation(change: Change, files: Mapping[str, bytes]) -> tuple[str, str]:
+def _relation(change: Change, work: _Work) -> tuple[str, str]:
     """Compare a value with the other one that bounds it: (why not, what was checked)."""
     path = fields.parse(change.field)
     if len(path) > 2 and path[-2] in ("requests", "limits") and path[-3] == "resources":
@@ -185,7 +199,7 @@ def _relation(change: Change, files: Mapping[str, bytes]) -> tuple[str, str]:
         lower, upper = (*path[:-1], "minReplicas"), (*path[:-1], "maxReplicas")
     else:
         return "", ""
-    low, high = (_stands(files, change, where) for where in (lower, upper))
+    low, high = (_stands(work, change, where) for where in (lower, upper))
     least, most = changes.amount(low), changes.amount(high)
     if least is None or most is None:
         return "", ""
@@ -195,24 +209,24 @@ def _relation(change: Change, files: Mapping[str, bytes]) -> tuple[str, str]:
     return "", f"{names} {low} stays within {high}."
 
 
-def _incomplete(change: Change, files: Mapping[str, bytes]) -> str:
+def _incomplete(change: Change, work: _Work) -> str:
     """Say what the variable or probe of a change would lack, once all changes are made."""
     whole = checks.whole_of(fields.parse(change.field))
-    return checks.incomplete(whole, _stands(files, change, whole)) if whole else ""
+    return checks.incomplete(whole, _stands(work, change, whole)) if whole else ""
 
 
-def _stands(files: Mapping[str, bytes], change: Change, path: fields.Path) -> Any:
+def _stands(work: _Work, change: Change, path: fields.Path) -> Any:
     """Return what a neighbouring field says; MISSING if it cannot be found."""
     neighbour = change.model_copy(update={"field": fields.text(path)})
     try:
-        return splice.current(files, neighbour)
+        return splice.current(work.files, neighbour, within=work.within, hints=work.hints)
     except FaultlineError:
         return fields.MISSING
 
 
-def _elsewhere(files: Mapping[str, bytes], allowed: Mapping[str, bytes], change: Change) -> str:
+def _elsewhere(work: _Work, change: Change) -> str:
     """Say which protected file holds the object, if that is why it was not found."""
-    hidden = {path: files[path] for path in files.keys() - allowed.keys()}
+    hidden = {path: work.files[path] for path in work.files.keys() - work.within}
     try:
         found = splice.locate(hidden, change.target)
     except FaultlineError:

@@ -479,14 +479,13 @@ def test_a_patch_in_another_overlay_with_another_namespace_does_not_count() -> N
     assert list(splice.apply(files, change("256Mi"))) == ["base/api.yaml"]
 
 
-def test_an_inline_patch_of_the_field_is_refused() -> None:
-    text = PATCH.decode().replace("\n", "\n    ")
-    files = overlays(
-        prod__kustomization=f"resources: [../base]\npatches:\n- patch: |\n    {text}\n".encode()
-    )
+def test_an_inline_patch_of_the_field_is_changed_where_it_stands() -> None:
+    text = PATCH.decode().replace("\n", "\n    ").rstrip()
+    kustomization = f"resources: [../base]\npatches:\n- patch: |\n    {text}\n# end\n".encode()
 
-    with pytest.raises(Rejected, match="inline patch"):
-        splice.apply(files, change("256Mi"))
+    made = splice.apply(overlays(prod__kustomization=kustomization), change("256Mi"))
+
+    assert made == {"prod/kustomization.yaml": kustomization.replace(b"96Mi", b"256Mi")}
 
 
 def test_the_images_transformer_gets_the_tag() -> None:

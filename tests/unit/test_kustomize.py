@@ -1,0 +1,359 @@
+"""What kustomizations render to, held against kubectl, and which text decides a field."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from faultline import kustomize, splice
+from faultline.deployed import Hints
+from faultline.errors import Rejected
+from faultline.kustomize import Repository
+from faultline.model import Change, Target
+
+API = Target(kind="Deployment", name="api", namespace="shop")
+CONTAINER = "spec.template.spec.containers[name=api]."
+MEMORY = CONTAINER + "resources.limits.memory"
+IMAGE = CONTAINER + "image"
+
+BASE = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata:
+  name: api
+spec:
+  replicas: 2
+  selector:
+    matchLabels: {app: api}
+  template:
+    metadata:
+      labels: {app: api}
+    spec:
+      containers:
+      - name: sidecar
+        image: registry.example/proxy:2
+      - name: api
+        image: registry.example/api:1.4
+        env:
+        - name: MODE
+          value: fast
+        resources:
+          limits:
+            memory: 64Mi   # was enough in 2024
+"""
+SERVICE = """\
+apiVersion: v1
+kind: Service
+metadata: {name: api}
+spec:
+  selector: {app: api}
+  ports: [{port: 80}]
+"""
+PATCH = """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: api}
+spec:
+  template:
+    spec:
+      containers:
+      - name: api
+        resources: {limits: {memory: 96Mi}}  # this one only
+"""
+OPERATIONS = """\
+# the shop's own
+- op: replace
+  path: /spec/template/spec/containers/1/resources/limits/memory
+  value: 96Mi
+- {op: add, path: /spec/template/spec/containers/1/env/-, value: {name: LEVEL, value: info}}
+"""
+
+
+def repository(prod: str = "", **more: str) -> dict[str, bytes]:
+    """A base, and an overlay `prod` that takes it in and says `prod` besides."""
+    files = {
+        "base/kustomization.yaml": "resources: [api.yaml, service.yaml]\n",
+        "base/api.yaml": BASE,
+        "base/service.yaml": SERVICE,
+        "prod/kustomization.yaml": f"resources: [../base]\n{prod}",
+    }
+    files |= {name.replace("__", "/") + ".yaml": text for name, text in more.items()}
+    return {name: text.encode() for name, text in files.items()}
+
+
+def change(after: Any, field: str = MEMORY, target: Target = API) -> Change:
+    return Change(target=target, field=field, after=after)
+
+
+def changed(files: dict[str, bytes], wanted: Change, hints: Hints | None = None) -> tuple[str, str]:
+    """Return the one file that a change made different, and its text."""
+    made = splice.apply(files, wanted, hints=hints)
+    ((file, content),) = made.items()
+    return file, content.decode()
+
+
+INLINE = "patches:\n- target: {kind: Deployment, name: ap.*}\n  patch: |-\n"
+OVERLAYS = {
+    "names": "namePrefix: my-\nnameSuffix: -v2\nnamespace: shop\n",
+    "labels": "commonLabels: {team: shop}\ncommonAnnotations: {who: shop}\n",
+    "more-labels": "labels:\n- pairs: {team: shop}\n- {pairs: {a: b}, includeTemplates: true}\n",
+    "images": "images:\n- {name: registry.example/api, newTag: '1.5'}\n"
+    "- {name: registry.example/proxy, newName: mirror.example/proxy, digest: 'sha256:ab'}\n",
+    "replicas": "replicas:\n- {name: api, count: 5}\n",
+    "patch": "patches:\n- path: patch.yaml\n",
+    "merge": "patchesStrategicMerge: [patch.yaml]\nnamePrefix: my-\n",
+    "operations": "patches:\n- {path: ops.yaml, target: {kind: Deployment}}\n",
+    "json6902": "patchesJson6902:\n- path: ops.yaml\n"
+    "  target: {group: apps, version: v1, kind: Deployment, name: api}\n",
+    "inline": INLINE + "    - op: replace\n      path: /spec/replicas\n      value: 7\n",
+    "inline-merge": INLINE + "".join(f"    {line}\n" for line in PATCH.splitlines()),
+    "component": "components: [../extra]\nnamespace: shop\n",
+    "order": "namePrefix: my-\nreplicas:\n- {name: api, count: 3}\npatches:\n- path: patch.yaml\n",
+}
+
+
+def overlay(name: str) -> dict[str, bytes]:
+    said = OVERLAYS[name]
+    texts = {"prod__patch": PATCH, "prod__ops": OPERATIONS}
+    more = {key: text for key, text in texts.items() if f"{key[6:]}.yaml" in said}
+    if name == "component":
+        more["extra__ops"] = OPERATIONS
+        more["extra__kustomization"] = (
+            "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n"
+            "patches:\n- {path: ops.yaml, target: {kind: Deployment}}\n"
+        )
+    return repository(said, **more)
+
+
+@pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
+@pytest.mark.parametrize("name", OVERLAYS)
+def test_what_is_rendered_is_what_kubectl_renders(name: str, tmp_path: Path) -> None:
+    files = overlay(name)
+    for path, content in files.items():
+        (tmp_path / path).parent.mkdir(exist_ok=True)
+        (tmp_path / path).write_bytes(content)
+
+    mine = [item.value for item in kustomize.render(Repository.of(files), "prod")]
+
+    command = ["kubectl", "kustomize", str(tmp_path / "prod")]
+    printed = subprocess.run(command, capture_output=True, check=True, timeout=60).stdout
+    theirs = list(yaml.safe_load_all(printed))
+    assert sorted(mine, key=str_of) == sorted(theirs, key=str_of)
+
+
+def str_of(value: dict[str, Any]) -> str:
+    return str(value["kind"])
+
+
+@pytest.mark.parametrize(
+    ("name", "field", "before", "after", "file", "old", "new"),
+    [
+        ("names", MEMORY, "64Mi", "128Mi", "base/api.yaml", "64Mi ", "128Mi "),
+        ("images", IMAGE, "registry.example/api:1.5", "registry.example/api:1.4",
+         "prod/kustomization.yaml", "newTag: '1.5'", "newTag: '1.4'"),
+        ("images", "spec.template.spec.containers[name=sidecar].image",
+         "mirror.example/proxy@sha256:ab", "mirror.example/proxy@sha256:cd",
+         "prod/kustomization.yaml", "sha256:ab", "sha256:cd"),
+        ("replicas", "spec.replicas", 5, 6, "prod/kustomization.yaml", "count: 5", "count: 6"),
+        ("patch", MEMORY, "96Mi", "128Mi", "prod/patch.yaml", "96Mi", "128Mi"),
+        ("patch", IMAGE, "registry.example/api:1.4", "registry.example/api:1.3",
+         "base/api.yaml", "api:1.4", "api:1.3"),
+        ("merge", MEMORY, "96Mi", "128Mi", "prod/patch.yaml", "96Mi", "128Mi"),
+        ("operations", MEMORY, "96Mi", "128Mi", "prod/ops.yaml", "96Mi", "128Mi"),
+        ("operations", CONTAINER + "env[name=LEVEL].value", "info", "debug",
+         "prod/ops.yaml", "value: info", "value: debug"),
+        ("json6902", MEMORY, "96Mi", "128Mi", "prod/ops.yaml", "96Mi", "128Mi"),
+        ("inline", "spec.replicas", 7, 8, "prod/kustomization.yaml", "value: 7", "value: 8"),
+        ("inline-merge", MEMORY, "96Mi", "128Mi", "prod/kustomization.yaml", "96Mi", "128Mi"),
+        ("component", MEMORY, "96Mi", "128Mi", "extra/ops.yaml", "96Mi", "128Mi"),
+        ("order", "spec.replicas", 3, 4, "prod/kustomization.yaml", "count: 3", "count: 4"),
+    ],
+)  # fmt: skip
+def test_the_text_with_the_last_word_is_changed(
+    name: str, field: str, before: Any, after: Any, file: str, old: str, new: str
+) -> None:
+    files = overlay(name)
+    names = {"names": "my-api-v2", "merge": "my-api", "order": "my-api"}
+    target = API.model_copy(update={"name": names.get(name, "api")})
+    wanted = change(after, field, target)
+
+    assert splice.current(files, wanted) == before
+    assert changed(files, wanted) == (file, files[file].decode().replace(old, new))
+
+
+def test_a_line_is_added_to_an_inline_patch_with_its_indentation() -> None:
+    patch = PATCH.replace(
+        "{limits: {memory: 96Mi}}  # this one only", "\n          limits:\n            cpu: 1"
+    )
+    text = INLINE + "".join(f"    {line}\n" for line in patch.splitlines()) + "# end\n"
+    files = repository(text.replace("\n", "\r\n"))
+
+    wanted = change("2", CONTAINER + "resources.limits.cpu")
+    file, made = changed(files, wanted)
+
+    assert (file, made) == (
+        "prod/kustomization.yaml",
+        files[file].decode().replace("cpu: 1", 'cpu: "2"'),
+    )
+
+
+@pytest.mark.parametrize(
+    ("prod", "more", "wanted", "reason"),
+    [
+        ("patches: [{path: gone.json}]\n", {}, change("1Gi"), "prod/gone.json"),
+        ("replacements: [{path: x.yaml}]\n", {}, change("1Gi"), "has replacements"),
+        ("vars: [{name: X}]\n", {}, change("1Gi"), "has vars"),
+        ("transformers: [x.yaml]\n", {}, change("1Gi"), "has transformers"),
+        (
+            "patches: [{path: p.yaml}]\n",
+            {"prod__p": PATCH.replace("- name: api", "- $patch: replace\n      - name: api")},
+            change("1Gi"),
+            r"prod/kustomization.yaml: a patch with \$patch",
+        ),
+        (
+            "patches: [{path: o.yaml, target: {kind: Deployment}}]\n",
+            {"prod__o": "[{op: move, from: /a, path: /b}]\n"},
+            change("1Gi"),
+            "operation 'move'",
+        ),
+        (
+            "patches: [{path: p.yaml, target: {labelSelector: 'a in (b, c)'}}]\n",
+            {"prod__p": PATCH},
+            change("1Gi"),
+            "a patch for 'a in",
+        ),
+        (
+            f"patches: [{{patch: {PATCH.splitlines()[1]!r}, target: {{kind: Deployment}}}}]\n"
+            "images: [{name: registry.example/api, digest: 'sha256:ab'}]\n",
+            {},
+            change("registry.example/api:1.3", IMAGE),
+            "expected a digest",
+        ),
+        (
+            "images: [{name: registry.example/api, newTag: '2'}]\n",
+            {},
+            change("registry.example/other:1.3", IMAGE),
+            "another tag of the same image",
+        ),
+        (
+            "configMapGenerator: [{name: conf, literals: [a=b]}]\n",
+            {},
+            change("conf", CONTAINER + "env[name=NEW].valueFrom.configMapKeyRef.name"),
+            "generates conf and adds a hash",
+        ),
+        (
+            "nameSuffix: ''\nnamePrefix: ''\nnamespace: other\n",
+            {},
+            change("1Gi"),
+            "found none",
+        ),
+        ("resources: [a.yaml]\n", {}, change("1Gi"), "each key once"),
+        (
+            "",
+            {"test__kustomization": "resources: [../base]\nnamespace: test\n"},
+            change("1Gi"),
+            "shared by prod, test; a patch in prod",
+        ),
+        (
+            "",
+            {"test__kustomization": "resources: [../base]\n"},
+            change("1Gi"),
+            "found 2: prod, test",
+        ),
+    ],
+)
+def test_what_cannot_be_judged_is_refused_by_its_name(
+    prod: str, more: dict[str, str], wanted: Change, reason: str
+) -> None:
+    with pytest.raises(Rejected, match=reason):
+        splice.apply(repository(prod, **more), wanted)
+
+
+def test_a_base_from_elsewhere_is_named_where_nothing_is_found() -> None:
+    files = {"prod/kustomization.yaml": b"resources: ['https://example.com/base?ref=v1']\n"}
+
+    with pytest.raises(Rejected, match=r"brings https://example.com/base\?ref=v1"):
+        splice.apply(files, change("1Gi"))
+
+
+def test_a_patch_of_two_objects_is_not_changed_for_one() -> None:
+    files = repository(
+        "resources: [../base, second.yaml]\n"
+        "patches: [{path: patch.yaml, target: {kind: Deployment}}]\n".replace("resources", "bases"),
+        prod__second=BASE.replace("  name: api", "  name: web"),
+        prod__patch=PATCH,
+    )
+    files["prod/kustomization.yaml"] = files["prod/kustomization.yaml"].replace(
+        b"resources: [../base]\nbases", b"resources"
+    )
+
+    with pytest.raises(Rejected, match="does more"):
+        splice.apply(files, change("128Mi"))
+
+
+def test_a_base_that_one_kustomization_takes_in_twice_is_not_changed_for_one() -> None:
+    files = repository(
+        all__kustomization="resources: [../prod, ../test]\n",
+        test__kustomization="resources: [../base]\nnamespace: test\n",
+    )
+    files["prod/kustomization.yaml"] += b"namespace: shop\n"
+
+    with pytest.raises(Rejected, match="does more"):
+        splice.apply(files, change("128Mi"))
+    with pytest.raises(Rejected, match="shared by prod, test"):
+        splice.apply(files, change("128Mi"), hints=Hints(by="Application a", directories=("prod",)))
+
+
+# what the cluster says of where an object comes from
+
+
+def test_a_directory_that_delivers_the_object_narrows_the_search() -> None:
+    files = {f"{name}/api.yaml": BASE.encode() for name in ("live", "old")}
+    hints = Hints(by="Application api", directories=("live",))
+
+    assert changed(files, change("1Gi"), hints)[0] == "live/api.yaml"
+    with pytest.raises(Rejected, match=r"found 2: live/api.yaml, old/api.yaml"):
+        splice.apply(files, change("1Gi"))
+    with pytest.raises(Rejected, match="where Application api points to, found none"):
+        splice.apply(files | {"live/api.yaml": b"{}"}, change("1Gi"), hints=hints)
+
+
+def test_a_directory_of_another_repository_does_not_narrow_anything() -> None:
+    hints = Hints(by="Application api", directories=("elsewhere",))
+
+    assert changed({"api.yaml": BASE.encode()}, change("1Gi"), hints)[0] == "api.yaml"
+
+
+def test_the_file_that_an_annotation_names_is_taken() -> None:
+    files = {f"{name}/api.yaml": BASE.encode() for name in ("live", "old")}
+
+    assert changed(files, change("1Gi"), Hints(files=("old/api.yaml",)))[0] == "old/api.yaml"
+
+
+def test_a_refusal_of_what_delivers_the_object_is_told() -> None:
+    hints = Hints(refusal="expected a path, but the Application has several sources")
+
+    with pytest.raises(Rejected, match="several sources"):
+        splice.apply({"api.yaml": BASE.encode()}, change("1Gi"), hints=hints)
+
+
+def test_only_files_that_may_change_are_changed() -> None:
+    files = repository("patches: [{path: patch.yaml}]\n", prod__patch=PATCH)
+
+    made = splice.apply(files, change("128Mi"), within=["prod/patch.yaml"])
+    assert list(made) == ["prod/patch.yaml"]
+    with pytest.raises(Rejected, match=r"set in prod/patch.yaml"):
+        splice.apply(files, change("128Mi"), within=["base/api.yaml"])
+
+
+def test_a_number_in_a_path_counts_as_the_cluster_does() -> None:
+    files = repository("patches: [{path: patch.yaml}]\n", prod__patch=PATCH)
+    first = MEMORY.replace("[name=api]", "[0]")  # what a patch names comes first
+
+    assert changed(files, change("128Mi", first))[0] == "prod/patch.yaml"
+    assert changed(repository(), change("128Mi", MEMORY.replace("[name=api]", "[1]")))[1]

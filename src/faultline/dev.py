@@ -43,14 +43,14 @@ from faultline.doors import (
     followers,
     intake,
     listed,
+    metrics_of,
     pages_of,
-    records_of,
     watching,
     with_metrics,
 )
 from faultline.errors import Rejected, Unavailable
 from faultline.event import PING, Event, format_time
-from faultline.metrics import Metrics, Reading
+from faultline.metrics import Reading
 from faultline.routes import STEPS
 from faultline.serve import Request, answer
 from faultline.settings import Settings
@@ -87,10 +87,11 @@ class Line:
         self.intake = intake(self.settings, self.ports)
         self.followers = followers(self.settings, self.intake)
         self.doors = doors_of(self.settings, self.intake, self.followers)
-        self.metrics = Metrics(
+        self.metrics = metrics_of(
+            self.ports,
             lambda: bridge_readings(self.doors, self.followers),
             self._readings,
-            records_of(self.settings, self.ports, self.ports.runner.live),
+            live=self.ports.runner.live,
         )
         self._swept_at: float | None = None
         self._looked = threading.Event()  # set: the last ping was looked at, whatever came of it
@@ -202,7 +203,7 @@ class Line:
                     await ingress(below, receive, send)
                 else:
                     await respond(send, 403, {"connection": "close"})
-            elif path in ("/alertmanager", "/parked") or (path == "/events" and method == "POST"):
+            elif path in ("/alertmanager", "/synced", "/parked") or (path == "/events" and method == "POST"):
                 await doors(scope, receive, send)
             else:
                 await pages(scope, receive, send)

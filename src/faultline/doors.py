@@ -18,8 +18,9 @@ from faultline.bridge.follow import Client, Follower, Status
 from faultline.bridge.gate import App, Receive, Scope, Send, respond
 from faultline.bridge.intake import Intake
 from faultline.bridge.watchdog import watch
-from faultline.metrics import CONTENT_TYPE, Metrics, Reading
+from faultline.metrics import CONTENT_TYPE, Metrics, Reading, Source
 from faultline.metrics.records import Records
+from faultline.metrics.spending import spending
 from faultline.ports import Ports
 from faultline.redact import redact
 from faultline.settings import Settings, fields, secret, value
@@ -67,16 +68,15 @@ def followers(settings: Settings, taken: Intake) -> list[Follower]:
     ]
 
 
-def records_of(
-    settings: Settings, ports: Ports, live: Callable[[], Sequence[str]] | None = None
-) -> Records:
-    """Return what metrics are read from records; `live` is the list of a runner's own runs."""
-    return Records(
-        ports.incidents,
-        clock=now,
-        monotonic=time.monotonic,
-        live=live,
-    )
+def metrics_of(
+    ports: Ports, *sources: Source, live: Callable[[], Sequence[str]] | None = None
+) -> Metrics:
+    """Return the metrics of a process: its own sources, and what stands in the store.
+
+    `live` is the list of a runner's own runs, where the process has one.
+    """
+    records = Records(ports.incidents, clock=now, monotonic=time.monotonic, live=live)
+    return Metrics(*sources, records, spending(ports.incidents, ports.policy, now))
 
 
 def bridge_readings(doors: Doors, streams: Sequence[Follower]) -> Iterator[Reading]:

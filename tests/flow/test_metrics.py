@@ -24,7 +24,7 @@ from faultline.event import Event
 from faultline.incidents import Incidents
 from faultline.metrics import FAMILIES, Metrics, Reading
 from faultline.metrics.records import Records
-from faultline.model import Policy, RunStatus
+from faultline.model import Closed, ClosedBecause, Policy, Result, Run, RunStatus
 from faultline.steps.triage import triage
 
 PROMTOOL = shutil.which("promtool")
@@ -67,6 +67,7 @@ def unproved() -> World:
     )
 
 
+@pytest.mark.covers("S1-097", "S1-098", "S1-099", "S1-100", "S1-101", "S1-102", "S1-103")
 def test_a_run_counts_as_active_while_it_lives_and_as_ended_afterwards() -> None:
     world = unproved().settle()
     page, prod = records(world), ("cluster", "prod-a")
@@ -104,8 +105,8 @@ def test_a_success_is_no_error() -> None:
 def test_what_records_say_survives_a_restart_and_needs_no_runner() -> None:
     world = unproved().settle()
     world.finish(f"{world.only}-1", RunStatus.FAILED, "quota").settle()
-    world.fault(condition="c2", name="Other", starts_at=START + dt.timedelta(hours=1),
-                resource={"kind": "Deployment", "namespace": "shop", "name": "cart"}).settle()  # fmt: skip
+    cart = {"kind": "Deployment", "namespace": "shop", "name": "cart"}
+    world.fault(condition="c2", name="Other", resource=cart).settle()
     running = records(world)
     seen(running)
 
@@ -128,18 +129,12 @@ def test_a_proved_cause_is_no_agent_run_and_people_are_counted() -> None:
 
 def test_a_closed_incident_is_read_once() -> None:
     world = World().alert().settle()
-    world.clear(condition="1").settle()
-    world.clear().settle()
-    id = world.only
-    from faultline.model import Closed, ClosedBecause
-
     closed = Closed(because=ClosedBecause.PERSON, by="me", at=START, occurrences=())
-    world.incidents.record(id, keys.CLOSED, closed)
+    world.incidents.record(world.only, keys.CLOSED, closed)
     source = records(world)
     first = seen(source)
     reads: list[str] = []
-    get, names = world.store.get, world.store.list
-    world.incidents.store = Watched(get, names, reads, world.store)
+    world.incidents.store = Watched(reads, world.store)
 
     assert seen(source) == first
     assert [key for key in reads if key.startswith(keys.INCIDENTS)] == []
@@ -148,7 +143,7 @@ def test_a_closed_incident_is_read_once() -> None:
 class Watched:
     """A store that notes what is asked of it."""
 
-    def __init__(self, get: object, names: object, reads: list[str], inner: MemoryStore) -> None:
+    def __init__(self, reads: list[str], inner: MemoryStore) -> None:
         self.inner, self.reads = inner, reads
 
     def get(self, key: str) -> bytes:
@@ -266,8 +261,6 @@ def stormy() -> tuple[bytes, World]:
 
 
 def run_of(world: World, id: str, chance: random.Random) -> None:
-    from faultline.model import Result, Run
-
     incident = world.incidents.incident(id)
     cause = {"id": "1", "source": "/t", "type": "t", "specversion": "1.0"}
     run = Run(

@@ -80,11 +80,10 @@ def bridge(arguments: argparse.Namespace) -> int:
         followers,
         intake,
         listed,
-        records_of,
+        metrics_of,
         watching,
         with_metrics,
     )
-    from faultline.metrics import Metrics
 
     settings, _ = settings_of(arguments)
     store = open_store(settings.store)
@@ -97,7 +96,7 @@ def bridge(arguments: argparse.Namespace) -> int:
     stop = threading.Event()
     watching(taken, stop)
     doors = doors_of(settings, taken, streams)
-    metrics = Metrics(lambda: bridge_readings(doors, streams), records_of(settings, ports))
+    metrics = metrics_of(ports, lambda: bridge_readings(doors, streams))
     served = with_metrics(router(doors), metrics)
     try:
         return _uvicorn(Gate(served, allowed_hosts=listed(settings.allowed_hosts)), settings)
@@ -112,14 +111,13 @@ def web(arguments: argparse.Namespace) -> int:
     from faultline import bootstrap
     from faultline.adapters.stores import open_store
     from faultline.bridge.gate import Gate
-    from faultline.doors import listed, pages_of, records_of, with_metrics
-    from faultline.metrics import Metrics
+    from faultline.doors import listed, metrics_of, pages_of, with_metrics
 
     settings, _ = settings_of(arguments)
     store = open_store(settings.store)
     ports = bootstrap.ports(settings, store, bootstrap.sink(settings), console=sys.stdout)
     say(f"pages at http://{settings.host}:{settings.port}/  (Ctrl-C stops)")
-    served = with_metrics(pages_of(settings, ports), Metrics(records_of(settings, ports)))
+    served = with_metrics(pages_of(settings, ports), metrics_of(ports))
     return _uvicorn(Gate(served, allowed_hosts=listed(settings.allowed_hosts)), settings)
 
 

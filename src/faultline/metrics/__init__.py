@@ -1,9 +1,9 @@
 """What Prometheus may read of us: every family with its labels, and the text that is scraped.
 
 Sources give readings: `records.py` counts what the store holds, so its counters survive restarts
-and processes that come and go; `counters.py` has what only a process can know. Nothing is global:
-whoever serves `/metrics` makes a `Metrics` from the sources that it has. `docs/observe.md` explains
-each family to operators, and a test compares.
+and processes that come and go; `spending.py` reads the ledger; what only a process can know stands
+in its `counters.py`. Nothing is global: whoever serves `/metrics` makes a `Metrics` from the
+sources that it has. `docs/observe.md` explains each family to operators, and a test compares.
 """
 
 from __future__ import annotations
@@ -84,8 +84,12 @@ FAMILIES = {
         "counter", (), "Pieces of evidence left out because they could not be checked for secrets."
     ),
     "faultline_parked_events": Family("gauge", (), "Dead letters and refused messages on file."),
+    "faultline_agent_runs_waiting": Family("gauge", (), "Agent runs that wait for room or money."),
     "faultline_budget_remaining": Family(
-        "gauge", ("budget",), "What is left of a budget: runs_per_hour."
+        "gauge", ("scope", "unit"), "What is left of a budget that has a limit, in tokens or USD."
+    ),
+    "faultline_breaker_state": Family(
+        "gauge", ("engine",), "1 if the engine rests after failures, 0.5 while one run tries it."
     ),
     "faultline_store_up": Family("gauge", (), "1 if the store answered this scrape."),
     "faultline_records_complete": Family(

@@ -13,7 +13,7 @@ import itertools
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from faultline import keys
@@ -25,10 +25,9 @@ from faultline.model import Run, RunStatus, Status, runs_of, status_of
 from faultline.policy import ANALYZERS
 
 CLUSTERS_MAX = 12  # the first ones seen; the rest is "other"
-KINDS_MAX = 60
 PARKED_MAX = 10_000
 PASS_S = 5.0
-FRESH_S = 5.0
+FRESH_S = 2.0
 RUN_SECONDS = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 ERRORS = frozenset({
     "auth", "bad_diagnosis", "cancelled", "cut_off", "deadline", "during_execution",
@@ -58,10 +57,7 @@ class Known:
 
 
 class Records:
-    """The source over a store.
-
-    `live` is the runner's list of run ids, where there is a runner; `budgets` what is left of each.
-    """
+    """The source over a store. `live` is the runner's list of run ids, where there is a runner."""
 
     def __init__(
         self,
@@ -70,12 +66,11 @@ class Records:
         clock: Callable[[], dt.datetime],
         monotonic: Callable[[], float],
         live: Callable[[], Sequence[str]] | None = None,
-        budgets: Callable[[], Iterable[tuple[str, float]]] | None = None,
         pass_s: float = PASS_S,
         fresh_s: float = FRESH_S,
     ) -> None:
         self._incidents, self._clock, self._monotonic = incidents, clock, monotonic
-        self._live, self._budgets = live, budgets
+        self._live = live
         self._pass_s, self._fresh_s = pass_s, fresh_s
         self._known: dict[str, Known] = {}
         self._queue: list[str] = []  # what this pass has still to look at
@@ -180,8 +175,6 @@ class Records:
         for cluster in sorted({*active, *self._clusters.values()}):
             yield Reading("agent_runtime_active_agents", (cluster,), active[cluster])
         yield Reading("faultline_agent_runs_active", (), active.total())
-        for name, left in self._budgets() if self._budgets else ():
-            yield Reading("faultline_budget_remaining", (name,), max(0.0, left))
 
     def _active(self) -> list[str]:
         if self._live is None:

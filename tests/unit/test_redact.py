@@ -2,6 +2,7 @@ import base64
 import hashlib
 import json
 import random
+import re
 import time
 import uuid
 from pathlib import Path
@@ -257,14 +258,24 @@ def test_rules_by_keyword_find_what_trying_them_everywhere_finds():
         data = line.encode()
         everywhere = range(len(data))
         full = [s for rule in finder.rules() for s in rule.spans(data, everywhere)]
-        lower = data.lower()
+        places = finder._all_words().places(data.lower())
         fast = [
-            span
-            for rule in finder.rules()
-            for span in rule.spans(data, finder._places(lower, rule.keyword))
+            s for rule in finder.rules() for s in rule.spans(data, places.get(rule.keyword, ()))
         ]
 
         assert finder._joined(fast) == finder._joined(full)
+
+
+def test_every_keyword_is_found_wherever_it_stands_also_within_another():
+    words = finder._all_words()
+    text = b" ".join([*words.families, *(a + b for a in words.families for b in (b"key", a))])
+
+    found = words.places(text)
+
+    for keyword in words.families:
+        assert found[keyword] == [
+            m.start() for m in re.finditer(b"(?=%s)" % re.escape(keyword), text)
+        ]
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import math
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -210,30 +210,56 @@ def find(data: bytes, using: Sequence[Rule] | None = None) -> list[Span]:
     """Return where secrets stand in `data`, sorted, overlaps joined."""
     lower = data.lower()
     spans: list[Span] = []
-    for keyword, family in _families(tuple(using) if using is not None else rules()):
-        if places := _places(lower, keyword):
-            spans += (span for rule in family for span in rule.spans(data, places))
+    words = _all_words() if using is None else _words(using)
+    for keyword, places in words.places(lower).items():
+        spans += (span for rule in words.families[keyword] for span in rule.spans(data, places))
     spans += _mixed_hex(data)
     spans += _private_keys(data)
     spans += _secret_manifests(data, lower)
     return _joined(spans)
 
 
+@dataclass(frozen=True, slots=True)
+class _Words:
+    """The keywords of rules, looked for all at once: one pass over the text, not one for each."""
+
+    families: dict[bytes, list[Rule]]  # keyword -> its rules
+    longest: re.Pattern[bytes]  # the longest keyword that begins here, without moving on
+    within: dict[bytes, list[bytes]]  # keyword -> the keywords that it begins with, itself included
+
+    def places(self, lower: bytes) -> dict[bytes, list[int]]:
+        """Return where each keyword stands, of those that do."""
+        found: dict[bytes, list[int]] = {}
+        for match in self.longest.finditer(lower):
+            for keyword in self.within[match[1]]:
+                found.setdefault(keyword, []).append(match.start())
+        return found
+
+
 @cache
-def _families(all_rules: tuple[Rule, ...]) -> tuple[tuple[bytes, tuple[Rule, ...]], ...]:
-    """Group rules by keyword, so that each keyword is looked for once."""
+def _all_words() -> _Words:
+    return _words(rules())
+
+
+def _words(all_rules: Sequence[Rule]) -> _Words:
     families: dict[bytes, list[Rule]] = {}
     for rule in all_rules:
         families.setdefault(rule.keyword, []).append(rule)
-    return tuple((keyword, tuple(family)) for keyword, family in families.items())
+    within = {word: [other for other in families if word.startswith(other)] for word in families}
+    return _Words(families, re.compile(b"(?=(" + _any_of(families) + b"))"), within)
 
 
-def _places(lower: bytes, keyword: bytes) -> list[int]:
-    places, place = [], lower.find(keyword)
-    while place >= 0:
-        places.append(place)
-        place = lower.find(keyword, place + len(keyword))
-    return places
+def _any_of(words: Iterable[bytes]) -> bytes:
+    """Return a pattern of the longest of these words, by their first letters, then the next: each
+    letter of the text is compared once, however many words there are."""
+    rests: dict[bytes, list[bytes]] = {}
+    for word in sorted(words):
+        rests.setdefault(word[:1], []).append(word[1:])
+    may_end = rests.pop(b"", None) is not None
+    branches = b"|".join(re.escape(first) + _any_of(rest) for first, rest in rests.items())
+    if not branches:
+        return b""
+    return b"(?:" + branches + b")" + (b"?" if may_end else b"")
 
 
 def _joined(spans: list[Span]) -> list[Span]:

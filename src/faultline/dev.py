@@ -57,6 +57,7 @@ from faultline.settings import Settings
 
 log = logging.getLogger(__name__)
 
+DOORS = ("/alertmanager", "/synced", "/parked")  # the bridge's
 INGRESS = "/broker/faultline/faultline"  # what K_SINK points to: /broker/<namespace>/<broker>
 
 
@@ -203,7 +204,7 @@ class Line:
                     await ingress(below, receive, send)
                 else:
                     await respond(send, 403, {"connection": "close"})
-            elif path in ("/alertmanager", "/synced", "/parked") or (path == "/events" and method == "POST"):
+            elif path in DOORS or (path == "/events" and method == "POST"):
                 await doors(scope, receive, send)
             else:
                 await pages(scope, receive, send)

@@ -37,6 +37,15 @@ class Shadow(Value):
     ahead_s: float = 0.0  # how long before `at` our proposal was there
 
 
+class Synced(Value):
+    """`synced/<commit>/<what>.json`, and `synced.json` of an incident: a commit is in a cluster."""
+
+    by: str  # argocd or flux
+    what: str  # the object that delivered it: kind/namespace/name
+    revision: str  # the commit
+    at: AwareDatetime
+
+
 class Outcome(StrEnum):
     """Did a fix hold?"""
 

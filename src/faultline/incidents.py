@@ -23,7 +23,7 @@ from faultline.correlate import correlation_key
 from faultline.counters import Tally
 from faultline.errors import AlreadyExists, NotFound, Rejected
 from faultline.event import Event, from_json, to_json
-from faultline.fixes import Shadow, Verification
+from faultline.fixes import Shadow, Synced, Verification
 from faultline.model import (
     Claim,
     Cleared,
@@ -266,6 +266,14 @@ class Incidents:
 
     def shadow(self, incident_id: str) -> Shadow | None:
         return self._read(incident_id, keys.SHADOW, Shadow)
+
+    def synced(self, incident_id: str) -> Synced | None:
+        return self._read(incident_id, keys.SYNCED, Synced)
+
+    def deliveries(self, revision: str) -> list[Synced]:
+        """Return who has delivered this commit to a cluster, in order of time."""
+        found = (self.store.get(key) for key in self.store.list(keys.synced(revision)))
+        return sorted(map(Synced.model_validate_json, found), key=lambda synced: synced.at)
 
     def verification(self, incident_id: str) -> Verification | None:
         return self._read(incident_id, keys.VERIFIED, Verification)

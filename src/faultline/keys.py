@@ -22,6 +22,7 @@ README = "README.md"
 CLOSED = "closed.json"
 SHADOW = "shadow.json"
 VERIFIED = "verified.json"
+SYNCED = "synced.json"
 PROMPT = "PROMPT.md"
 INDEX = "context/index.json"
 REPORT = "report/index.html"
@@ -127,6 +128,11 @@ def merged(outlet: str) -> str:
 def announced(event_type: str) -> str:
     """Return the name of the record that this event about the incident was sent."""
     return f"announced/{part(event_type)}.json"
+
+
+def synced(revision: str, what: str = "") -> str:
+    """Return the key that says what delivered a commit, or the folder of all that did."""
+    return f"synced/{part(revision)}/" + (f"{part(what)}.json" if what else "")
 
 
 def claims(correlation_key: str) -> str:

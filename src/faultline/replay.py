@@ -119,7 +119,7 @@ def _is_question(name: str, run: Run, first: str) -> bool:
     return answer or of_run[1] == keys.RUN
 
 
-_AFTERMATH = (keys.CLOSED, keys.SHADOW, keys.VERIFIED)
+_AFTERMATH = (keys.CLOSED, keys.SHADOW, keys.SYNCED, keys.VERIFIED)
 
 
 def _copy_aftermath(

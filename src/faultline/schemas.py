@@ -69,6 +69,16 @@ class Changed(Data):
     score: float | None = None  # how near our proposal was to theirs: 1 is the same
 
 
+class Delivered(Data):
+    """The change is in the cluster: Argo CD or Flux says so."""
+
+    incident: str
+    revision: str
+    at: AwareDatetime
+    by: str  # argocd or flux
+    what: str  # the object that delivered it
+
+
 class Verified(Data):
     """The fix held: merged, cleared, and quiet for the time that was set."""
 
@@ -98,6 +108,7 @@ EVENTS: dict[str, tuple[type[BaseModel], str]] = {  # type -> (its data, the pat
     event.INCIDENT_PACKAGED: (Packaged, "/faultline/package"),
     event.INCIDENT_CLOSED: (Closed, "/faultline/close"),
     event.CHANGE_MERGED: (Changed, "/faultline/verify"),
+    event.ROLLOUT_SYNCED: (Delivered, "/faultline/verify"),
     event.FIX_VERIFIED: (Verified, "/faultline/verify"),
     event.FIX_FAILED: (FixFailed, "/faultline/verify"),
 }

@@ -11,23 +11,27 @@ import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from faultline.fixes import Outcome, Shadow, Verification
+from faultline.fixes import Outcome, Shadow, Synced, Verification
 from faultline.model import Cleared, Closed, ClosedBecause, Fault, Incident, Merged
 
 
 def because(
-    faults: Sequence[tuple[Fault, Cleared | None]], merges: Sequence[Merged]
+    faults: Sequence[tuple[Fault, Cleared | None]],
+    merges: Sequence[Merged],
+    synced: Synced | None = None,
 ) -> ClosedBecause:
     """Say why an incident whose faults are all over closes.
 
     Verified: our change was merged while the fault was there, and nothing began after the merge.
     Returned: a fault began after the merge, so the merge did not hold. Cleared: it went away
     without our change. Times are the senders' own; a merge within a fault's last second counts.
+    Where it is known when the merge reached the cluster (`synced`), what began before is no return.
     """
     if not merges:
         return ClosedBecause.CLEARED
     merged_at = min(merge.at for merge in merges)
-    if any(fault.starts_at > merged_at for fault, _ in faults):
+    live_at = max(merged_at, synced.at) if synced else merged_at
+    if any(fault.starts_at > live_at for fault, _ in faults):
         return ClosedBecause.RETURNED
     ends = [end.at for _, end in faults if end]
     held = bool(ends) and max(ends) >= merged_at
@@ -58,6 +62,7 @@ class Aftermath:
     closed: Closed | None
     faults: Sequence[tuple[Fault, Cleared | None]]
     merges: Sequence[Merged] = ()
+    synced: Synced | None = None  # when the merge reached the cluster, if anyone said so
     shadow: Shadow | None = None  # people's own fix
     later: Sequence[Incident] = ()  # episodes of the same key
 
@@ -74,7 +79,9 @@ def settle(found: Aftermath, now: dt.datetime, quiet_s: int) -> Verification | N
     if fixed_at is None or found.closed is None:
         return None
     ours = merged_at is not None
-    if again := _again(found, merged_at):
+    if merged_at and found.synced:
+        fixed_at = max(merged_at, found.synced.at)
+    if again := _again(found, fixed_at if ours else None):
         return Verification(
             outcome=Outcome.FAILED,
             at=now,
@@ -98,12 +105,12 @@ def settle(found: Aftermath, now: dt.datetime, quiet_s: int) -> Verification | N
     )
 
 
-def _again(found: Aftermath, merged_at: dt.datetime | None) -> tuple[str, str] | None:
+def _again(found: Aftermath, live_at: dt.datetime | None) -> tuple[str, str] | None:
     """Return the incident in which a fault began after the fix, and the fault's name."""
-    own = ((found.incident_id, fault) for fault, _ in found.faults if merged_at)
+    own = ((found.incident_id, fault) for fault, _ in found.faults if live_at)
     later = ((incident.id, incident.fault) for incident in found.later)
     for incident_id, fault in (*own, *later):
-        if merged_at is None or fault.starts_at > merged_at:
+        if live_at is None or fault.starts_at > live_at:
             return incident_id, fault.name
     return None
 

@@ -10,7 +10,14 @@ from world import START, World
 from faultline import keys
 from faultline.broker.broker import Broker
 from faultline.errors import Unavailable
-from faultline.event import CHANGE_MERGED, FIX_FAILED, FIX_VERIFIED, Event
+from faultline.event import (
+    CHANGE_MERGED,
+    FIX_FAILED,
+    FIX_VERIFIED,
+    ROLLOUT_SYNCED,
+    Event,
+    format_time,
+)
 from faultline.fixes import Outcome
 from faultline.model import ClosedBecause, Merged, Policy, Receipt, Report
 
@@ -189,3 +196,38 @@ def test_a_repository_that_is_down_stops_no_verification() -> None:
     held = world.incidents.verification(world.only)
     assert held is not None
     assert held.outcome is Outcome.VERIFIED
+
+
+def delivered(world: World, revision: str) -> World:
+    """Flux says that this commit is in the cluster now."""
+    about = {"kind": "Kustomization", "namespace": "flux-system", "name": "shop"}
+    message = {
+        "involvedObject": about,
+        "severity": "info",
+        "reason": "ReconciliationSucceeded",
+        "timestamp": format_time(world.clock()),
+        "metadata": {"kustomize.toolkit.fluxcd.io/revision": f"main@sha1:{revision}"},
+    }
+    world.intake.synced(json.dumps(message).encode())
+    return world
+
+
+def test_what_breaks_between_merge_and_delivery_is_not_held_against_the_fix(world: World) -> None:
+    commit = "ab" * 20
+    world.fault().settle().pass_time(60)
+    world.forge.merges[world.only] = Merged(outlet="forge", at=world.clock(), revision=commit)
+    began = world.pass_time(60).clock()
+    world.fault(condition="c2", starts_at=began).settle().pass_time(60)
+    delivered(world, "cd" * 20).ping().settle()
+    assert world.incidents.synced(world.only) is None
+
+    delivered(world, commit).ping().settle().pass_time(60)
+    world.clear().clear(condition="c2", starts_at=began).settle().pass_time(600).ping().settle()
+
+    closed, held = world.incidents.closed(world.only), world.incidents.verification(world.only)
+    assert closed is not None
+    assert closed.because is ClosedBecause.VERIFIED
+    assert held is not None
+    assert held.outcome is Outcome.VERIFIED
+    assert ROLLOUT_SYNCED in told(world)
+    assert b"The change reached the cluster" in world.incidents.read(world.only, keys.README)

@@ -1,4 +1,4 @@
-"""The bridge's doors over HTTP: POST /alertmanager, /events and /parked, and two health pages.
+"""The bridge's doors over HTTP: POST /alertmanager, /events, /synced, /parked; health pages.
 
 Async only here: reading a body within its limits and answering by the sender's table. What a
 message leads to is `intake.py`, what stands before it `gate.py`. No address that comes in is ever
@@ -217,6 +217,9 @@ def router(doors: Doors) -> Router:
         answer = to_broker(Outcome.ACCEPTED)
         return answer._replace(status=200) if taken.type == k8sgpt.TYPE else answer
 
+    def synced(headers: Mapping[str, str], body: bytes) -> Answer:
+        return to_broker(intake.synced(body))
+
     def parked(headers: Mapping[str, str], body: bytes) -> Answer:
         return to_broker(intake.parked(headers, body))
 
@@ -225,6 +228,7 @@ def router(doors: Doors) -> Router:
             doors, webhook_body_bytes_max, to_alertmanager, alertmanager, "alertmanager"
         ),
         "/events": _Door(doors, event_read_bytes_max, to_broker, events, "cloudevents"),
+        "/synced": _Door(doors, MIB, to_broker, synced, "gitops"),
         "/parked": _Door(doors, MIB, to_broker, parked, "dead letter", guarded=False),
     }
     doors.durations.update({door.sender: Buckets() for door in posts.values()})

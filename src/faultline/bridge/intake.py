@@ -131,6 +131,17 @@ class Intake:
     def parked(self, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Take a dead letter. What is no event is parked as it came: nothing is dropped."""
         try:
+    def synced(self, body: bytes) -> Outcome:
+        """Take Argo CD's or Flux' word that a commit reached the cluster; the first of each counts.
+
+        No event follows: `verify` finds it when it looks for what became of a merge.
+        """
+        if found := rollouts.parse(body):
+            record = (found.model_dump_json(indent=2) + "\n").encode()
+            self._put(keys.synced(found.revision, found.what), record)
+        self.count("synced")
+        return Outcome.ACCEPTED
+
             event = wire.decode(headers, body)
             name, record = event.id, wire.to_bytes(event)
         except Rejected as error:

@@ -42,7 +42,7 @@ def conclude(incident_id: str, ports: Ports) -> Closed | None:
     ask(incident_id, ports)
     merges = incidents.merges(incident_id)
     closed = Closed(
-        because=because(list(faults.values()), merges),
+        because=because(list(faults.values()), merges, incidents.synced(incident_id)),
         by="faultline",
         at=ports.clock(),
         occurrences=tuple(sorted(fault.occurrence for fault, _ in faults.values())),

@@ -1,4 +1,4 @@
-"""ping -> change.merged, fix.verified, fix.failed
+"""ping -> change.merged, rollout.synced, fix.verified, fix.failed
 
 Follow each incident of the last days until it is known whether its fix held: did people merge what
 we proposed, or change it themselves; did it clear, and stay quiet? Reads Git and writes nothing
@@ -17,7 +17,7 @@ from typing import Any
 
 from faultline import keys, shadow, views
 from faultline.errors import FaultlineError
-from faultline.event import CHANGE_MERGED, FIX_FAILED, FIX_VERIFIED, Event
+from faultline.event import CHANGE_MERGED, FIX_FAILED, FIX_VERIFIED, ROLLOUT_SYNCED, Event
 from faultline.fixes import Outcome, Shadow
 from faultline.ports import Ports
 from faultline.steps.close import ask
@@ -46,6 +46,7 @@ def follow(incident_id: str, names: frozenset[str], ports: Ports, read: Reposito
         return
     try:
         ask(incident_id, ports)
+        hear(incident_id, ports)
         if keys.CLOSED in names:
             look(incident_id, ports, read)
     except FaultlineError as error:  # one repository is down: the others go on, and so does time
@@ -76,6 +77,16 @@ def announce(incident_id: str, type: str, data: dict[str, Any], ports: Ports) ->
     said = opener.caused(type, source="/faultline/verify", subject=incident_id, data=data)
     ports.sink.send(said)
     ports.incidents.note_announced(incident_id, said, at=ports.clock())
+
+
+def hear(incident_id: str, ports: Ports) -> None:
+    """Take over from what Argo CD or Flux said when our merge reached the cluster."""
+    incidents = ports.incidents
+    if incidents.synced(incident_id) is None:
+        revisions = [merge.revision for merge in incidents.merges(incident_id) if merge.revision]
+        found = [synced for revision in revisions for synced in incidents.deliveries(revision)]
+        if found:
+            incidents.record(incident_id, keys.SYNCED, found[-1])
 
 
 def look(incident_id: str, ports: Ports, read: Repository) -> None:
@@ -112,6 +123,7 @@ def judge(incident_id: str, ports: Ports) -> None:
         closed=incidents.closed(incident_id),
         faults=list(incidents.faults(incident_id).values()),
         merges=incidents.merges(incident_id),
+        synced=incidents.synced(incident_id),
         shadow=incidents.shadow(incident_id),
         later=incidents.later(incidents.incident(incident_id)),
     )
@@ -129,6 +141,8 @@ def news(incident_id: str, ports: Ports) -> Iterator[tuple[str, dict[str, Any]]]
     elif seen:
         said = seen.model_dump(mode="json", include={"at", "revision", "score"})
         yield CHANGE_MERGED, {"incident": incident_id, "ours": False} | said
+    if live := incidents.synced(incident_id):
+        yield ROLLOUT_SYNCED, {"incident": incident_id} | live.model_dump(mode="json")
     if held := incidents.verification(incident_id):
         failed = held.outcome is Outcome.FAILED
         wanted = {"again", "fault"} if failed else {"cleared_at", "quiet_s"}

@@ -15,7 +15,7 @@ from typing import TypeVar
 from faultline import keys
 from faultline.correlate import subject_name
 from faultline.errors import NotFound
-from faultline.fixes import Outcome, Shadow, Verification
+from faultline.fixes import Outcome, Shadow, Synced, Verification
 from faultline.incidents import Incidents
 from faultline.model import (
     Cleared,
@@ -72,6 +72,7 @@ class Case:
     merges: tuple[Merged, ...] = ()
     closed: Closed | None = None
     shadow: Shadow | None = None  # people's own fix
+    synced: Synced | None = None
     verification: Verification | None = None
     previous: Closed | None = None  # how the incident of the episode before ended
 
@@ -116,6 +117,7 @@ def load(incidents: Incidents, incident_id: str) -> Case:
         merges=tuple(incidents.merges(incident_id)),
         closed=_readable(lambda: incidents.closed(incident_id)),
         shadow=_readable(lambda: incidents.shadow(incident_id)),
+        synced=_readable(lambda: incidents.synced(incident_id)),
         verification=_readable(lambda: incidents.verification(incident_id)),
         previous=_readable(lambda: incidents.closed(incident.follows))
         if incident.follows
@@ -313,6 +315,9 @@ def _verification_entries(case: Case) -> Iterator[Entry]:
         same = sum(change.same_value for change in seen.changes)
         detail = f"{same} of {len(seen.changes)} values as proposed, score {seen.score:g}"
         yield Entry(seen.at, "People fixed it in their own way", detail, keys.SHADOW)
+    if live := case.synced:
+        detail = f"{live.by}, {live.what}, {live.revision[:12]}"
+        yield Entry(live.at, "The change reached the cluster", detail, keys.SYNCED, kind="good")
     if held := case.verification:
         if held.outcome is Outcome.VERIFIED:
             what, detail = "The fix held", f"quiet for {held.quiet_s} s after it cleared"

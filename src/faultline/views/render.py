@@ -229,7 +229,9 @@ def report_html(case: Case, number: int, quotes: Sequence[Excerpt] = ()) -> byte
 
 def _until_told(case: Case, result: Result) -> list[Entry]:
     """Return the timeline as far as a report can know it, however late it is made again."""
-    then = dataclasses.replace(case, merges=(), closed=None, shadow=None, verification=None)
+    then = dataclasses.replace(
+        case, merges=(), closed=None, shadow=None, synced=None, verification=None
+    )
     faults = tuple((f, None) for f, _ in case.faults if f.starts_at <= result.completed_at)
     then = dataclasses.replace(then, faults=faults)
     return [e for e in then.timeline if e.at <= result.completed_at or e.record.startswith("pub")]

@@ -9,10 +9,10 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from faultline.budgets import FREE, Line, View
+from faultline.budgets import FREE, Line, View, exhausted, reservation
 from faultline.model import Entry, Policy, Wish
 
 HOUR = dt.timedelta(hours=1)
@@ -134,12 +134,20 @@ def _home(wish: Wish) -> tuple[str, str]:
 
 def chosen(wishes: Iterable[Wish], view: View, now: dt.datetime, policy: Policy) -> list[Wish]:
     """Return those who get an agent now, in order: as many as there is room for, no more."""
-    lines, found = list(view.lines), []
+    found: list[Wish] = []
     for wish in in_order(wishes, view.lines, now=now):
-        if not refusal(wish, lines, now, policy):
+        full = refusal(wish, view.lines, now, policy)
+        if not full and not exhausted(wish, view, policy.budgets, now):
             found.append(wish)
-            lines.append(Line(Entry(line=view.last + len(found), wish=wish, at=now)))
+            view = _with(view, wish, now, policy)
     return found
+
+
+def _with(view: View, wish: Wish, now: dt.datetime, policy: Policy) -> View:
+    """Return the ledger as it would be if this run were let in."""
+    reserved = reservation(wish, policy.budgets)
+    entry = Entry(line=view.last + 1, wish=wish, at=now, reserved=reserved)
+    return replace(view, lines=(*view.lines, Line(entry)), last=entry.line)
 
 
 def expired(wish: Wish, now: dt.datetime, policy: Policy) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from faultline.model import Amount, Budgets, Entry, Wish
 
@@ -93,6 +93,11 @@ def used(view: View, name: str) -> Amount:
         if inside and name in periods(line.entry.wish, line.entry.at).values():
             amount += line.cost
     return amount
+
+
+def ended(view: View) -> View:
+    """Return the view without the runs that are under way: they may spend less than they may."""
+    return replace(view, lines=tuple(line for line in view.lines if line.end))
 
 
 def reservation(wish: Wish, budgets: Budgets) -> Amount:

@@ -31,6 +31,7 @@ from faultline.budgets import (
     Row,
     View,
     balance,
+    ended,
     exhausted,
     reservation,
     table,
@@ -70,11 +71,12 @@ def admit(wish: Wish, incidents: Incidents, job: Job, policy: Policy, now: dt.da
         view = read(incidents, job, now)
         if any(line.entry.wish.run == wish.run for line in view.lines):
             return Answer(Say.GO)
-        spent = spent_on(incidents, wish)
-        if reason := exhausted(wish, view, policy.budgets, now, incident=spent):
+        spent, budgets = spent_on(incidents, wish), policy.budgets
+        if reason := exhausted(wish, ended(view), budgets, now, incident=spent):
             return Answer(Say.WITHOUT, reason)
         wish = known(incidents, wish)
-        if reason := _not_next(wish, incidents, view, policy, now):
+        reserved = exhausted(wish, view, budgets, now, incident=spent)
+        if reason := reserved or _not_next(wish, incidents, view, policy, now):
             return _waits(wish, reason, incidents, policy, now)
         if _append(wish, view, incidents, policy, now):
             return Answer(Say.GO)

@@ -23,20 +23,24 @@ _FACTS_MAX = 12
 _PRIORITY = {Severity.CRITICAL: "P1", Severity.WARNING: "P3", Severity.INFO: "P4"}
 
 
-def suspicion(verdict: Verdict) -> Diagnosis:
-    """Return the diagnosis of a verdict that proves nothing. It proposes no change."""
+def suspicion(verdict: Verdict, *, no_agent: str = "") -> Diagnosis:
+    """Return the diagnosis of a verdict that proves nothing. It proposes no change.
+
+    `no_agent` says why none was asked, if one should have been.
+    """
     found = ranked(verdict)
+    added = f" No agent was asked: {no_agent}." if no_agent else ""
     if not found:
         return Diagnosis(
             title="No cause found",
             summary="The analyzers have no suspicion that fits the evidence.",
-            root_cause="Not proved, and no suspicion: the evidence shows nothing we know.",
+            root_cause=f"Not proved, and no suspicion: the evidence shows nothing we know.{added}",
         )
     best = found[0]
     return Diagnosis(
         title=f"Not proved: {best.title}"[:title_chars_max],
         summary=best.statement,
-        root_cause=f"Not proved. Most likely: {best.statement}",
+        root_cause=f"Not proved. Most likely: {best.statement}{added}",
         confidence=_confidence(best),
         certainty=best.certainty,
         evidence=facts(found),

@@ -55,3 +55,14 @@ def test_the_simulation_sees_a_lost_and_a_doubled_effect() -> None:
 
     assert any(report.doubled for report in forgetful)
     assert any(Lossy(seed).run().missed for seed in range(10))
+
+
+def test_the_simulation_sees_a_cap_that_is_broken() -> None:
+    reports = []
+    for seed in range(40):
+        world = simulate.Simulation(seed)
+        loose = simulate.POLICY.model_copy(update={"slots": 9, "slots_per_cluster": 9})
+        world.ports = simulate.replace(world.ports, policy=loose)
+        reports.append(world.run())
+
+    assert any("at once" in what for report in reports for what in report.unexpected)

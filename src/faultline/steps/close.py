@@ -1,14 +1,18 @@
 """fault.cleared -> incident.closed
 
 A fault is over. When every fault of its incident is, the incident closes: as verified if people had
-merged what we proposed before.
+merged what we proposed before. A run that is still under way is asked to stop.
 """
 
 from __future__ import annotations
 
+import datetime as dt
+import json
+
 from faultline import keys, views
-from faultline.event import INCIDENT_CLOSED, Event
-from faultline.model import Cleared, Closed, Fault
+from faultline.event import INCIDENT_CLOSED, Event, format_time
+from faultline.incidents import Incidents
+from faultline.model import Cleared, Closed, Fault, Run
 from faultline.ports import Ports
 from faultline.survey import last_to_end
 from faultline.verification import because
@@ -28,6 +32,7 @@ def close(event: Event, ports: Ports) -> Event | None:
     closed = incidents.closed(id) or conclude(id, ports)
     if closed is None or fault.occurrence not in closed.occurrences:
         return None
+    cancel(id, closed, incidents)
     incidents.put_view(id, keys.README, views.readme(views.load(incidents, id)))
     data = {"incident": id, "because": closed.because.value, "by": closed.by}
     return event.caused(INCIDENT_CLOSED, source="/faultline/close", subject=id, data=data)
@@ -46,10 +51,37 @@ def conclude(incident_id: str, ports: Ports) -> Closed | None:
         by="faultline",
         at=ports.clock(),
         occurrences=tuple(sorted(fault.occurrence for fault, _ in faults.values())),
+        note=saving(live_run(incidents, incident_id), ports.clock()),
         merged_at=min((m.at for m in merges), default=None),
     )
     incidents.record(incident_id, keys.CLOSED, closed)
     return incidents.closed(incident_id)
+
+
+def live_run(incidents: Incidents, incident_id: str) -> Run | None:
+    """Return the newest run if it has not ended."""
+    number = max(incidents.run_numbers(incident_id), default=0)
+    if number == 0 or incidents.result(incident_id, number):
+        return None
+    return incidents.run(incident_id, number)
+
+
+def saving(run: Run | None, now: dt.datetime) -> str:
+    """Say what is saved by stopping a run whose question has gone; "" if there is none."""
+    if run is None:
+        return ""
+    over = run.created_at + dt.timedelta(seconds=run.deadline_s)
+    left = max(0, int((over - now).total_seconds()))
+    tokens = f" and the rest of its {run.tokens_max:,} tokens" if run.tokens_max else ""
+    return f"run {run.number} was asked to stop, which saves up to {left} s{tokens}"
+
+
+def cancel(incident_id: str, closed: Closed, incidents: Incidents) -> None:
+    """Ask the run under way to stop: its fault has gone. The runtime looks for this record."""
+    if run := live_run(incidents, incident_id):
+        record = {"by": closed.by, "at": format_time(closed.at), "reason": "the fault has cleared"}
+        data = (json.dumps(record, indent=2) + "\n").encode()
+        incidents.record(incident_id, keys.run_record(run.number, keys.CANCEL), data)
 
 
 def ask(incident_id: str, ports: Ports) -> None:

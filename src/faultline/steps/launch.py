@@ -18,6 +18,7 @@ from faultline.ledger import Answer, Say, admit
 from faultline.model import Incident, Result, Run, RunStatus, Verdict, Wish
 from faultline.policy import ANALYZERS, about_ourselves
 from faultline.ports import Ports
+from faultline.steps import asked_for
 from faultline.suspected import investigation as suspected
 from faultline.suspected import suspicion
 
@@ -28,7 +29,7 @@ def launch(event: Event, ports: Ports) -> Event | None:
     incident = ports.incidents.incident(event.subject or "")
     if ports.incidents.closed(incident.id):
         return None
-    if ports.incidents.packaged(incident.id, int((event.data or {}).get("run", 1))):
+    if ports.incidents.packaged(incident.id, asked_for(event)[0]):
         return None  # it was heard
     run, verdict = plan(event, ports)
     if run.engine != ANALYZERS and ports.incidents.run(incident.id, run.number) is None:
@@ -57,8 +58,7 @@ def launch(event: Event, ports: Ports) -> Event | None:
 def plan(event: Event, ports: Ports) -> tuple[Run, Verdict]:
     """Return the run that this event asks for, as recorded if it is, and what the analyzers say."""
     incident = ports.incidents.incident(event.subject or "")
-    asked, policy = event.data or {}, ports.policy
-    number = int(asked.get("run", 1))
+    (number, asked), policy = asked_for(event), ports.policy
     capsule = ports.incidents.capsule(incident.id)
     capsule.verify()
     verdict = diagnose(capsule)
@@ -106,7 +106,8 @@ def conclude(run: Run, verdict: Verdict, ports: Ports) -> None:
     if diagnosis:
         text = investigation(incident, verdict)
     elif run.because:
-        diagnosis, text = suspicion(verdict), suspected(incident, verdict).encode()
+        diagnosis = suspicion(verdict, no_agent=run.because)
+        text = suspected(incident, verdict).encode()
     if diagnosis:
         incidents.record(run.incident_id, keys.run_record(run.number, keys.INVESTIGATION), text)
         report = content(diagnosis)

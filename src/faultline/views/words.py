@@ -58,6 +58,8 @@ def sure(diagnosis: Diagnosis | None, result: Result | None) -> tuple[str, int, 
     if diagnosis.certainty:
         word = diagnosis.certainty.value
         return word, _LEVELS[word], _CERTAIN[diagnosis.certainty]
+    if result and result.engine in ("analyzers", "rules"):
+        return "unknown", 0, "The analyzers have no suspicion, and no model was asked."
     engine = " ".join(filter(None, (result.engine, result.model))) if result else ""
     who = f"An AI agent ({engine})" if engine else "An AI agent"
     how = _CONFIDENT[diagnosis.confidence]

@@ -1,7 +1,7 @@
 """Print what Faultline's webhook outlet sends, after checking that it is from Faultline.
 
-    NOTIFY_SECRET=whsec_... python examples/receiver.py 9000
-    NOTIFY_URL=http://127.0.0.1:9000/ NOTIFY_SECRET=whsec_... faultline demo
+    FAULTLINE_NOTIFY_SECRET=whsec_... python examples/receiver.py 9000
+    FAULTLINE_NOTIFY_URL=http://127.0.0.1:9000/ FAULTLINE_NOTIFY_SECRET=whsec_... faultline demo
 
 Needs nothing but Python. A starting point for a receiver of your own: check the signature over the
 raw bytes before reading them, refuse what is older than five minutes, and remember ids for longer
@@ -74,7 +74,7 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 def main() -> None:
-    Receiver.secret = os.environ.get("NOTIFY_SECRET", "")
+    Receiver.secret = os.environ.get("FAULTLINE_NOTIFY_SECRET", "")
     port = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
     server = ThreadingHTTPServer(("127.0.0.1", port), Receiver)
     print(f"listening on http://127.0.0.1:{server.server_address[1]}/", flush=True)

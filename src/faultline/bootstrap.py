@@ -11,8 +11,9 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
+from faultline import keys
 from faultline.adapters.stores import open_store, probe
 from faultline.errors import Rejected, Unavailable
 from faultline.event import Event
@@ -23,6 +24,10 @@ from faultline.ports import Manifests, Outlet, Ports, Runner, Sink, Source
 from faultline.settings import ENGINES, Settings, load, value
 from faultline.store import Store
 from faultline.traces import Spans
+from faultline.views import check_templates
+
+if TYPE_CHECKING:
+    from faultline.adapters.github import GitHub
 
 
 @functools.cache
@@ -42,7 +47,7 @@ def ports(settings: Settings, store: Store, sink: Sink, *, console: TextIO) -> P
         runner=runner(settings),
         sources=sources(settings, store),
         manifests=manifests(settings),
-        outlets=outlets(settings, console),
+        outlets=outlets(settings, store, console),
         sink=sink,
         policy=policy(settings),
         clock=now,
@@ -70,6 +75,8 @@ def check(settings: Settings) -> None:
     if settings.log_level.lower() not in LEVELS:
         levels = ", ".join(LEVELS)
         raise Rejected(f"log_level: expected one of {levels}, got {settings.log_level!r}")
+    if settings.templates:
+        check_templates(settings.templates)
     spans(settings)
 
 
@@ -122,6 +129,8 @@ def policy(settings: Settings) -> Policy:
         sweep_days=settings.sweep_days,
         own_namespaces=tuple(n.strip() for n in settings.own_namespaces.split(",") if n.strip()),
         dry_run=settings.dry_run,
+        templates=settings.templates,
+        console_url=settings.console_url.rstrip("/"),
         patch=PatchRules(images=settings.images, factor_max=settings.factor_max),
     )
 
@@ -206,6 +215,8 @@ def sources(settings: Settings, store: Store) -> Sequence[Source]:
 def manifests(settings: Settings) -> Manifests:
     from faultline.adapters import manifests as kinds
 
+    if not settings.manifests and settings.github_repo:
+        return kinds.GitHubManifests(github(settings), settings.github_folder)
     if not settings.manifests:
         return kinds.NoManifests()
     path = Path(settings.manifests).absolute()
@@ -213,21 +224,87 @@ def manifests(settings: Settings) -> Manifests:
     return kinds.GitManifests(path) if is_git else kinds.DirectoryManifests(path)
 
 
-def outlets(settings: Settings, console: TextIO) -> Sequence[Outlet]:
-    """Return the outlets, in the order in which they are told: the pull request before messages."""
+def outlets(settings: Settings, store: Store, console: TextIO) -> Sequence[Outlet]:
+    """Return the outlets, in the order in which they are told: the pull request before messages.
+
+    In a dry run nothing but the console is told: what the others would get goes into the store.
+    """
     from faultline.adapters.outlets.console import ConsoleOutlet
+
+    hosts, chats = code_hosts(settings), messengers(settings)
+    if settings.dry_run:
+        hosts = _dry([host.name for host in hosts] or ["git"], store)
+        chats = _dry([chat.name for chat in chats] or ["slack"], store)
+    return [*hosts, ConsoleOutlet(console, clock=now), *chats]
+
+
+def code_hosts(settings: Settings) -> Sequence[Outlet]:
+    """Return where changes are proposed: GitHub, or the repository on disk; in shadow, nowhere."""
+    if settings.shadow:
+        return []
+    author, prefix = settings.author, settings.branch_prefix
+    if settings.github_repo:
+        from faultline.adapters.outlets.github import GitHubOutlet
+
+        safe = settings.safe_mode
+        hub = github(settings)
+        return [GitHubOutlet(hub, clock=now, branch_prefix=prefix, author=author, safe_mode=safe)]
+    if settings.safe_mode or not settings.manifests:
+        return []
+    if not (Path(settings.manifests) / ".git").exists():
+        return []
     from faultline.adapters.outlets.git import GitOutlet
 
+    path = Path(settings.manifests).absolute()
+    return [GitOutlet(path, clock=now, branch_prefix=prefix, author=author)]
+
+
+def messengers(settings: Settings) -> Sequence[Outlet]:
+    """Return where messages go. Raises Rejected for two that would have one name."""
+    from faultline.adapters.outlets import notify
+
     found: list[Outlet] = []
-    writes = settings.manifests and not settings.shadow
-    if writes and (Path(settings.manifests) / ".git").exists():
-        found.append(
-            GitOutlet(
-                Path(settings.manifests).absolute(),
-                branch_prefix=settings.branch_prefix,
-                author=settings.author,
-                clock=now,
-            )
-        )
-    found.append(ConsoleOutlet(console, clock=now))
+    if settings.slack_token or settings.slack_channel:
+        from faultline.adapters.outlets.slack import SlackOutlet
+
+        if not settings.slack_token:
+            raise Rejected("slack_token: expected one beside slack_channel")
+        found.append(SlackOutlet(settings.slack_token, settings.slack_channel, clock=now))
+    if settings.notify_url:
+        secrets = tuple(s.strip() for s in settings.notify_secret.split(",") if s.strip())
+        url, author = settings.notify_url, settings.author
+        found.append(notify.outlet(url, secrets=secrets, author=author, clock=now))
+    if len({outlet.name for outlet in found}) < len(found):
+        raise Rejected("notify_url: expected another chat than Slack beside slack_token")
     return found
+
+
+def _dry(names: Sequence[str], store: Store) -> Sequence[Outlet]:
+    from faultline.adapters.outlets.dry_run import DryRunOutlet
+
+    def write(incident_id: str, name: str, data: bytes) -> None:
+        Incidents(store).put_view(incident_id, keys.dry_run(name), data)
+
+    return [DryRunOutlet(name, write, clock=now) for name in names]
+
+
+def github(settings: Settings) -> GitHub:
+    """Return the repository on GitHub; what it is asked with is an App's token, or the one given.
+
+    A dry run without a token may read what is public.
+    """
+    from faultline.adapters.github import GitHub
+
+    repository, url = settings.github_repo, settings.github_api_url
+    if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
+        raise Rejected("github_api_url: expected https://, for a token travels there")
+    if settings.github_app_id:
+        from faultline.adapters.github_app import AppToken
+
+        ids = settings.github_app_id, settings.github_installation_id
+        key = settings.github_app_key
+        token = AppToken(*ids, key, repository=repository, clock=now, api_url=url)
+        return GitHub(repository, token=token, clock=now, api_url=url)
+    if not settings.github_token and not settings.dry_run:
+        raise Rejected("github_token: expected one, or github_app_id, beside github_repo")
+    return GitHub(repository, token=lambda: settings.github_token, clock=now, api_url=url)

@@ -121,6 +121,11 @@ def receipt(outlet: str) -> str:
     return f"published/{part(outlet)}.json"
 
 
+def dry_run(name: str) -> str:
+    """Return the name of what a dry run would have sent."""
+    return f"dry-run/{part(name)}"
+
+
 def merged(outlet: str) -> str:
     return f"merged/{part(outlet)}.json"
 

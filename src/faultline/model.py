@@ -556,4 +556,6 @@ class Policy(Value):
     own_namespaces: tuple[str, ...] = ("faultline", "faultline-agents")  # no agent looks in there
     quiet_s: int = 600  # how long it must stay quiet before a fix counts as verified
     dry_run: bool = False
+    templates: str = ""  # folder of the operator's own texts
+    console_url: str = ""  # of the web console, for links
     patch: PatchRules = PatchRules()

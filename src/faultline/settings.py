@@ -121,6 +121,49 @@ class Settings(BaseModel):
     )
     branch_prefix: str = _field("faultline/", "FAULTLINE_BRANCH_PREFIX", "of proposed branches")
     author: str = _field("Faultline", "FAULTLINE_AUTHOR", "of commits and messages")
+    github_repo: str = _field(
+        "", "FAULTLINE_GITHUB_REPO", "owner/name: pull requests there, and manifests read from it"
+    )
+    github_folder: str = _field(
+        "", "FAULTLINE_GITHUB_FOLDER", "folder of its manifests; empty: all of it"
+    )
+    github_api_url: str = _field(
+        "https://api.github.com", "FAULTLINE_GITHUB_API_URL", "of an Enterprise server: .../api/v3"
+    )
+    github_token: str = _field(
+        "", "FAULTLINE_GITHUB_TOKEN", "a token, where there is no App", secret=True
+    )
+    github_app_id: str = _field(
+        "", "FAULTLINE_GITHUB_APP_ID", "of a GitHub App; better than a token"
+    )
+    github_installation_id: str = _field(
+        "", "FAULTLINE_GITHUB_INSTALLATION_ID", "of that App in the repository's organisation"
+    )
+    github_app_key: str = _field(
+        "", "FAULTLINE_GITHUB_APP_KEY", "private key of that App, PEM", secret=True
+    )
+    safe_mode: bool = _field(
+        False, "FAULTLINE_SAFE_MODE", "no pull request: a comment on an issue instead"
+    )
+    notify_url: str = _field(
+        "",
+        "FAULTLINE_NOTIFY_URL",
+        "webhook of Slack, Discord or Teams, known by its host; else JSON is posted there",
+        secret=True,
+    )
+    notify_secret: str = _field(
+        "", "FAULTLINE_NOTIFY_SECRET", "whsec_..., signs that JSON; commas between two", secret=True
+    )
+    slack_token: str = _field(
+        "", "FAULTLINE_SLACK_TOKEN", "a bot's token: one edited message an incident", secret=True
+    )
+    slack_channel: str = _field("", "FAULTLINE_SLACK_CHANNEL", "id of the channel, such as C0123")
+    templates: str = _field(
+        "", "FAULTLINE_TEMPLATES", "folder with your own pull-request.md.j2, chat.md.j2"
+    )
+    console_url: str = _field(
+        "", "FAULTLINE_CONSOLE_URL", "where people reach the web console, for links in messages"
+    )
     dry_run: bool = _field(False, "FAULTLINE_DRY_RUN", "nothing leaves; what would is written")
 
     severity_threshold: str = _field(

@@ -56,7 +56,10 @@ class Console(Place):
 class Dry(Place):
     def __init__(self, folder: Path) -> None:
         self.written: dict[str, bytes] = {}
-        self.outlet = DryRunOutlet("slack", self.written.__setitem__, clock=Hour())
+        self.outlet = DryRunOutlet("slack", self._write, clock=Hour())
+
+    def _write(self, incident_id: str, name: str, data: bytes) -> None:
+        self.written[f"{incident_id}/{name}"] = data
 
     def told(self) -> int:
         return len(self.written)

@@ -537,10 +537,11 @@ def test_the_console_never_passes_on_what_a_terminal_would_obey() -> None:
 def test_a_dry_run_writes_what_would_have_been_sent(path: Path) -> None:
     written: dict[str, bytes] = {}
 
+    def write(incident_id: str, name: str, data: bytes) -> None:
+        written[name] = data
+
     for name in ("github", "slack"):
-        receipt = DryRunOutlet(name, written.__setitem__, clock=lambda: NOW).deliver(
-            report(path), None
-        )
+        receipt = DryRunOutlet(name, write, clock=lambda: NOW).deliver(report(path), None)
         assert receipt.details["dry_run"] == "true"
 
     assert sorted(written) == ["pr.md", "pr.patch", "slack.json"]

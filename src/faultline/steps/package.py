@@ -94,7 +94,8 @@ def deliver(outlet: Outlet, id: str, number: int, ports: Ports) -> str:
     """Tell one outlet and keep its receipt; return the link, or how it is found there."""
     incidents = ports.incidents
     before = incidents.receipt(id, outlet.name)
-    report: Report = views.report_of(views.load(incidents, id), number)
+    own = {"templates": ports.policy.templates, "console_url": ports.policy.console_url}
+    report: Report = views.report_of(views.load(incidents, id), number, **own)
     if before is None and incidents.closed(id):
         return "not told: closed before"
     receipt = outlet.deliver(report, before)

@@ -11,7 +11,9 @@ import dataclasses
 import functools
 import hashlib
 import json
+import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from faultline import keys
@@ -27,21 +29,30 @@ if TYPE_CHECKING:
     import jinja2
 
 BRAND = "Faultline"
+OVERRIDABLE = frozenset({"pull-request.md.j2", "chat.md.j2"})
+log = logging.getLogger(__name__)
 _EVIDENCE_MAX = 10
 _QUOTE_CHARS_MAX = 2_000
 _PATCH_CHARS_MAX = 30_000  # a pull request's body ends at 65,536 characters
 
 
 @functools.cache
-def environment(*, html: bool, folders: tuple[str, ...] = ("texts",)) -> jinja2.Environment:
+def environment(
+    *, html: bool, folders: tuple[str, ...] = ("texts",), own: str = ""
+) -> jinja2.Environment:
     """Return the templates of these folders. The pages' escape every value, the others none.
+
+    `own` is a folder of the operator's, whose templates go before ours.
 
     By our own hand: the usual choice by a file's ending knows nothing of `.j2`.
     """
     import jinja2
 
+    loaders: list[jinja2.BaseLoader] = [jinja2.PackageLoader("faultline", f) for f in folders]
+    if own:
+        loaders.insert(0, jinja2.FileSystemLoader(own))
     made = jinja2.Environment(
-        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("faultline", f) for f in folders]),
+        loader=jinja2.ChoiceLoader(loaders),
         autoescape=html,  # noqa: S701  Markdown and plain text are not HTML
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -69,6 +80,35 @@ FILTERS: dict[str, Any] = {
 
 def _text(template: str, **values: Any) -> str:
     return environment(html=False).get_template(template).render(values)
+
+
+def check_templates(folder: str) -> None:
+    """Raise Rejected for a folder of templates that cannot work, naming what is wrong."""
+    import jinja2
+
+    if not Path(folder).is_dir():
+        raise Rejected(f"templates: expected a folder, got {folder!r}")
+    found = sorted(file.name for file in Path(folder).glob("*.j2"))
+    if not set(found) & OVERRIDABLE:
+        names = " or ".join(sorted(OVERRIDABLE))
+        raise Rejected(f"templates: expected {names} in {folder}, found {found or 'none'}")
+    for name in OVERRIDABLE & set(found):
+        try:
+            environment(html=False, own=folder).get_template(name)
+        except (jinja2.TemplateError, UnicodeDecodeError) as error:
+            raise Rejected(f"templates: {name}: {error}") from None
+
+
+def _worded(template: str, own: str, **values: Any) -> str:
+    """Fill a template of the operator's; where it fails, ours: people are told either way."""
+    import jinja2
+
+    if own:
+        try:
+            return environment(html=False, own=own).get_template(template).render(values)
+        except (jinja2.TemplateError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+            log.warning("templates: %s failed, ours is used: %s", template, error)
+    return _text(template, **values)
 
 
 # for the agent
@@ -126,10 +166,11 @@ def readme(case: Case) -> bytes:
 # for people, outside
 
 
-def report_of(case: Case, number: int) -> Report:
+def report_of(case: Case, number: int, *, templates: str = "", console_url: str = "") -> Report:
     """Return what outlets are given of a run that has ended: title, pull request body, message.
 
-    Its links are those that outlets have given us so far. Raises Rejected if the run has no result.
+    Its links are those that outlets have given us so far, and the console's, if its address is
+    known. `templates` is a folder of the operator's own. Raises Rejected if the run has no result.
     """
     attempt = next((a for a in case.attempts if a.number == number), None)
     if attempt is None or attempt.result is None:
@@ -137,6 +178,8 @@ def report_of(case: Case, number: int) -> Report:
     proposal = attempt.proposal or Proposal()
     patch = diff(proposal)
     links = {r.outlet: r.url for r in case.receipts if neutral.address(r.url)}
+    if console_url:
+        links["report"] = f"{console_url}/incidents/{case.incident.id}"
     known = {
         "incident": case.incident,
         "name": case.name,
@@ -154,8 +197,8 @@ def report_of(case: Case, number: int) -> Report:
         incident=case.incident,
         run=number,
         title=_title(case, attempt.result, attempt.diagnosis, patch),
-        text=_text("pull-request.md.j2", **known),
-        message=_text("chat.md.j2", **known),
+        text=_worded("pull-request.md.j2", templates, **known),
+        message=_worded("chat.md.j2", templates, **known),
         diagnosis=attempt.diagnosis,
         result=attempt.result,
         proposal=proposal,

@@ -22,11 +22,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from faultline import views
+from faultline import keys, views
 from faultline.bootstrap import now, policy
 from faultline.dev import Line
 from faultline.errors import Rejected, Unavailable
-from faultline.event import format_time
+from faultline.event import FIX_FAILED, FIX_VERIFIED, format_time
+from faultline.fixes import Outcome
 from faultline.logs import configure
 from faultline.model import ClosedBecause, Status
 from faultline.replay import replay
@@ -36,6 +37,7 @@ from faultline.style import paint, paint_diff
 Say = Callable[[str], None]
 
 EXAMPLES = Path(__file__).parents[2] / "examples/clusters"
+QUIET_S = 1  # how long it has to stay quiet here
 WAIT_S = 20.0
 
 
@@ -87,6 +89,7 @@ def _settings(scenario: str, folder: Path, repository: Path, stream: str) -> Set
         port=0,
         cluster="prod-a",
         sse_endpoint=stream,
+        quiet_s=QUIET_S,
         recorded_cluster=str(EXAMPLES / scenario),
         manifests=str(repository),
         images=True,
@@ -140,7 +143,29 @@ def _mend(line: Line, incident_id: str, repository: Path, alert: dict[str, Any],
     _post(line.url + "/alertmanager", _resolved(alert))
     closed = _wait(lambda: incidents.closed(incident_id), "the incident closed")
     say(f"  closed as {paint(closed.because.value, 'green', sys.stdout)}")
-    return bool(closed.because is expected)
+    if expected is not ClosedBecause.VERIFIED:
+        return bool(closed.because is expected)
+    return _held(line, incident_id, say) and bool(closed.because is expected)
+
+
+def _held(line: Line, incident_id: str, say: Say) -> bool:
+    """Ping until it is known, and said, whether the fix held; True if it did."""
+    incidents = line.ports.incidents
+    said = {keys.announced(FIX_VERIFIED), keys.announced(FIX_FAILED)}
+
+    def known() -> bool:
+        line.ping()
+        time.sleep(0.2)  # a second's worth of pings, not a thousand
+        return bool(said & incidents.names(incident_id))
+
+    _wait(known, "the fix was verified")
+    held = incidents.verification(incident_id)
+    quiet = f"nothing came back for {QUIET_S} s (here; {Settings().quiet_s} s by default)"
+    if held is None or held.outcome is not Outcome.VERIFIED:
+        say("  the fix did not hold")
+        return False
+    say(f"  {quiet}: the fix held")
+    return True
 
 
 def _again(line: Line, incident_id: str, say: Say) -> bool:

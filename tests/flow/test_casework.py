@@ -268,3 +268,20 @@ def test_replay_asks_another_engine_and_compares_and_begins_where_it_is_told(
     assert "the same changes" in said
     assert "identical" in capsys.readouterr().out
     assert Incidents(store).run_numbers(world.only) == [1]  # the incident itself has no new run
+
+
+def test_the_demo_ends_verified_and_its_incident_becomes_a_case_with_what_was_merged(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    demo, out = tmp_path / "demo", str(tmp_path / "cases")
+
+    code = main(["demo", "--keep", str(demo)])
+    shown = capsys.readouterr().out
+    where = ["--store", f"file://{demo / 'store'}", "--manifests", str(demo / "repository")]
+    promoted = main(["promote", "last", *where, "--out", out])
+
+    (truth,) = (json.loads(path.read_text()) for path in Path(out).glob("*/truth.json"))
+    assert (code, promoted, main(["eval", out])) == (0, 0, 0)
+    assert "the fix held" in shown
+    assert (truth["origin"], truth["after"], truth["held"]) == ("merged", "256Mi", "verified")
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["all", "1", "1", "0", "0"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from faultline.event import Event
 from faultline.incidents import Incidents
@@ -83,6 +83,15 @@ class Sink(Protocol):
 
     def send(self, event: Event) -> None:
         """Return once the event is durable on the other side."""
+        ...
+
+
+@runtime_checkable
+class Batches(Sink, Protocol):
+    """A sink that can take the events of one message together, all of them or none."""
+
+    def send_all(self, events: Sequence[Event]) -> None:
+        """Return once all are durable on the other side."""
         ...
 
 

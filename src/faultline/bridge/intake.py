@@ -14,6 +14,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any
 
 from faultline import keys, traces, wire
@@ -25,13 +26,15 @@ from faultline.counters import Seen, Tally
 from faultline.errors import AlreadyExists, FaultlineError, NotAllowed, Rejected
 from faultline.event import FAULT_CLEARED, FAULT_TYPES, Event
 from faultline.model import Fault
-from faultline.ports import Sink
+from faultline.ports import Batches, Sink
 from faultline.store import Store
 from faultline.traces import Spans
 
 logger = logging.getLogger("faultline.bridge")
 
 ORIGINS = ("alertmanager", "cloudevents", "faultline", "k8sgpt", "mcp", "sse")
+Clean = Callable[[str], str]  # takes secrets out of a text
+
 seen_max = 20_000  # events remembered, so that repeats can be counted
 senders_at_once = 8  # threads that hand the events of one large message to the sink
 
@@ -46,7 +49,7 @@ class Intake:
         store: Store,
         cluster: str,
         clock: Callable[[], dt.datetime],
-        clean: Callable[[str], str] | None = None,
+        clean: Clean | None = None,
         watchdog_s: int = 0,
         spans: Spans | None = None,
     ) -> None:
@@ -175,7 +178,8 @@ class Intake:
 
         `trace` is the sender's traceparent, if it gave one.
         """
-        made = [self._event(fault, over, now, trace) for fault, over in found]
+        clean = cache(self.clean) if self.clean else None  # the alerts of a message share texts
+        made = [self._event(fault, over, now, trace, clean) for fault, over in found]
         events = list({event.id: event for event in made}.values())
         self.count("again", len(made) - len(events))
         self._send_all(events)
@@ -184,13 +188,20 @@ class Intake:
             if span and self.spans:
                 self.spans(span)
 
-    def _event(self, fault: Fault, over: bool, now: dt.datetime, trace: object) -> Event:
-        event = event_of(fault, cleared=over, cluster=self.cluster, time=now, clean=self.clean)
+    def _event(
+        self, fault: Fault, over: bool, now: dt.datetime, trace: object, clean: Clean | None
+    ) -> Event:
+        event = event_of(fault, cleared=over, cluster=self.cluster, time=now, clean=clean)
         return traces.started(
             event, occurrence=fault.occurrence, sampled=self.spans is not None, given=trace
         )
 
     def _send_all(self, events: Sequence[Event]) -> None:
+        if isinstance(self.sink, Batches):  # one commit for all that came together
+            self.sink.send_all([self._fitting(event) for event in events])
+            for event in events:
+                self._sent(event)
+            return
         if len(events) <= senders_at_once:
             for event in events:
                 self._send(event)
@@ -204,7 +215,13 @@ class Intake:
                     raise
 
     def _send(self, event: Event) -> None:
-        self.sink.send(wire.fit(event, self._put, self.clock().date()))
+        self.sink.send(self._fitting(event))
+        self._sent(event)
+
+    def _fitting(self, event: Event) -> Event:
+        return wire.fit(event, self._put, self.clock().date())
+
+    def _sent(self, event: Event) -> None:
         self.count("faults_cleared" if event.type == FAULT_CLEARED else "faults_detected")
         origin = event.data.get("origin")
         self.count(f"received {origin if origin in ORIGINS else 'other'}")

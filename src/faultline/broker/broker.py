@@ -390,11 +390,15 @@ class Broker:
 
 
 class _Sink:
-    """The port `Sink`: an event goes over the wire format here too."""
+    """The port `Batches`: an event goes over the wire format here too."""
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
 
     def send(self, event: Event) -> None:
-        headers, body = wire.encode(event)
-        self._broker.accept(wire.decode(headers, body, bytes_max=event_read_bytes_max))
+        self.send_all([event])
+
+    def send_all(self, events: Sequence[Event]) -> None:
+        received = (wire.decode(*wire.encode(event), bytes_max=event_read_bytes_max)
+                    for event in events)  # fmt: skip
+        self._broker.store([self._broker.admit(event) for event in received])

@@ -14,6 +14,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 from faultline import keys, limits, traces, wire
@@ -62,14 +63,21 @@ def answer(
         event = wire.decode(request.headers, request.body)
     except Exception as error:
         return _failed(_name(step), ports, request, event, error)
+    with about_event(event):
+        return _traced(step, ports, request, event, accepts)
+
+
+def about_event(event: Event) -> AbstractContextManager[None]:
+    """Say that the lines of the log within are about this event."""
     context = traces.context_of(event)
-    with about(
+    return about(
         incident_id=_incident(event),
+        subject=event.subject,
         cluster=event.extensions.get("cluster"),
         event=event.type,
+        event_id=event.id,
         trace_id=context.trace_id if context else None,
-    ):
-        return _traced(step, ports, request, event, accepts)
+    )
 
 
 def _traced(

@@ -27,6 +27,7 @@ from faultline.errors import NotAnEvent, NotFound, Rejected, Unavailable
 from faultline.event import Event, parse_time
 from faultline.limits import event_read_bytes_max
 from faultline.ports import Sink
+from faultline.serve import about_event
 
 if TYPE_CHECKING:
     import httpx
@@ -245,10 +246,11 @@ class Broker:
             _log.exception("delivery %s to %s cannot be read and is dropped", row.seq, row.trigger)
             self._dropped(row)
             return
-        verdict = self._post.deliver(trigger, event, dead=row.dead)
-        if verdict.reply is not None and not row.dead:
-            verdict = self._replied(row, event, verdict.reply, verdict)
-        self._conclude(trigger, row, event, verdict)
+        with about_event(event):
+            verdict = self._post.deliver(trigger, event, dead=row.dead)
+            if verdict.reply is not None and not row.dead:
+                verdict = self._replied(row, event, verdict.reply, verdict)
+            self._conclude(trigger, row, event, verdict)
 
     def _dropped(self, row: Row) -> None:
         self._count("dropped")

@@ -78,6 +78,7 @@ ROUTES = {
     "dev.faultline.incident.opened.v1": "context",
     "dev.faultline.context.ready.v1": "launch",
     "dev.faultline.run.finished.v1": "package",
+    "dev.faultline.incident.closed.v1": "package",
     "dev.faultline.fault.cleared.v1": "close",
 }
 ON_PING = ("sweep", "verify")

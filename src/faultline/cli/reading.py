@@ -177,9 +177,9 @@ def routes(arguments: argparse.Namespace) -> int:
     rows = [
         {
             "event": document["spec"]["filter"]["attributes"]["type"],
-            "step": (name := document["metadata"]["name"]),
-            "answers_with": _reply_of(STEPS[name]),
-            "retry": retries[name],
+            "step": (step := document["spec"]["subscriber"]["ref"]["name"]),
+            "answers_with": _reply_of(STEPS[step]) if document["metadata"]["name"] == step else "",
+            "retry": retries[document["metadata"]["name"]],
         }
         for document in yaml.safe_load_all(text)
         if document and document["kind"] == "Trigger"

@@ -1,7 +1,8 @@
-"""run.finished -> incident.packaged
+"""run.finished, incident.closed -> incident.packaged
 
 Turn a result into what people can act on: decide the change once, make the pages, tell every
-outlet, once each.
+outlet, once each. When the incident is closed, tell those who were told how it ended; that is
+answered by nothing.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 from faultline import keys, views
 from faultline.capsule import images_that_ran
 from faultline.errors import Rejected, TryAgain
-from faultline.event import INCIDENT_PACKAGED, Event
+from faultline.event import INCIDENT_CLOSED, INCIDENT_PACKAGED, Event
 from faultline.ledger import calls
 from faultline.model import JobState, Packaged, Proposal, Report, Run
 from faultline.policy import ANALYZERS
@@ -24,6 +25,8 @@ log = logging.getLogger(__name__)
 def package(event: Event, ports: Ports) -> Event | None:
     incidents, id = ports.incidents, event.subject or ""
     incidents.incident(id)
+    if event.type == INCIDENT_CLOSED:
+        return tell_the_end(event, ports)
     number = int((event.data or {}).get("run", 1))
     if incidents.result(id, number) is None:
         raise Rejected(f"expected a run that has ended, but run {number} of {id} has no result")
@@ -38,6 +41,18 @@ def package(event: Event, ports: Ports) -> Event | None:
     done = incidents.packaged(id, number)
     data = {"incident": id, "run": number, "outlets": done.outlets if done else {}}
     return event.caused(INCIDENT_PACKAGED, source="/faultline/package", subject=id, data=data)
+
+
+def tell_the_end(event: Event, ports: Ports) -> None:
+    """Tell each outlet that was told of the incident how it ended. A note keeps it to once."""
+    incidents, id = ports.incidents, event.subject or ""
+    told = [number for number in incidents.run_numbers(id) if incidents.packaged(id, number)]
+    if not told or incidents.closed(id) is None:
+        return
+    if keys.announced(INCIDENT_CLOSED) in incidents.names(id):
+        return  # each fault that clears late closes it once more
+    tell(id, max(told), ports)
+    incidents.note_announced(id, event, at=ports.clock())
 
 
 def call_the_next(event: Event, number: int, ports: Ports) -> None:

@@ -33,8 +33,10 @@ class ConsoleOutlet:
             self._print(*self._lines(report))
             told = Receipt(outlet=self.name, reference=report.incident.id, made_at=self._clock())
         else:
-            updated = f"updated: {report.incident.id} run {report.run}: {report.title}"
-            self._print(self._paint("", updated))
+            news = f"updated: {report.incident.id} run {report.run}: {report.title}"
+            if report.ending:
+                news = f"{report.incident.id}: {report.ending}"
+            self._print(self._paint("", news))
         self._told[report.incident.id] = told
         return told
 

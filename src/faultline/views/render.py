@@ -55,6 +55,7 @@ def environment(
         loader=jinja2.ChoiceLoader(loaders),
         autoescape=html,  # noqa: S701  Markdown and plain text are not HTML
         undefined=jinja2.StrictUndefined,
+        auto_reload=False,  # templates do not change under a process
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,

@@ -10,10 +10,11 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
-from faultline import keys
+from faultline import documents, keys
 from faultline.errors import Rejected
 from faultline.model import Index, Origin
 
@@ -70,6 +71,19 @@ def images_that_ran(capsule: Capsule) -> frozenset[str]:
         )
     except (ValueError, KeyError, TypeError, AttributeError):  # nothing we can rely on
         return frozenset()
+
+
+def objects(capsule: Capsule) -> tuple[dict[str, Any], ...]:
+    """Return the cluster's objects in a capsule, in order of their files; unreadable ones not."""
+    found: list[dict[str, Any]] = []
+    for name in capsule.names():
+        if name.startswith("context/objects/") and name.endswith((".yaml", ".yml")):
+            try:
+                values = [document.value for document in documents.read(capsule.read(name))]
+            except Rejected:
+                continue
+            found += [value for value in values if isinstance(value, dict)]
+    return tuple(found)
 
 
 def belongs(name: str) -> bool:

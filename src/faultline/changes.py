@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from faultline import fields, variables
+from faultline.amounts import amount as amount
 from faultline.errors import Rejected
 from faultline.fields import Match, Path
 from faultline.model import Change, PatchRules
@@ -28,9 +29,6 @@ POD_SPECS: dict[str, tuple[str, ...]] = {
     "Pod": ("spec",),
 }
 _SCALED = ("Deployment", "StatefulSet", "ReplicaSet")
-
-_UNITS = dict(zip(("n", "u", "m", "", "k", "M", "G", "T", "P"), range(-9, 16, 3), strict=True))
-_BINARY_UNITS = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5}
 
 replicas_first_max = 10  # where no number stood before
 first_amount_max = {"cpu": Decimal(8), "memory": Decimal(16 * 2**30)}  # where none stood before
@@ -48,24 +46,6 @@ class _Context(NamedTuple):
 
 
 _Rule = Callable[[_Context], str]  # the reason to refuse; "" for none
-
-
-def amount(text: Any) -> Decimal | None:
-    """Read a Kubernetes quantity (`500m`, `64Mi`, 2) as a number; None if it is none.
-
-    As written in kubernetes/apimachinery:pkg/api/resource/quantity.go, exponents included.
-    """
-    match = re.fullmatch(
-        r"([0-9]{1,18}(?:\.[0-9]{1,9})?)(?:([KMGTP]i|[numkMGTP])|[eE]([0-9]{1,2}))?", str(text)
-    )
-    if match is None or isinstance(text, bool):
-        return None
-    number, unit, exponent = Decimal(match[1]), match[2] or "", match[3]
-    if exponent:
-        return number.scaleb(int(exponent))
-    if unit in _BINARY_UNITS:
-        return number * Decimal(1024) ** _BINARY_UNITS[unit]
-    return number.scaleb(_UNITS[unit]) if unit in _UNITS else None
 
 
 def refusals(

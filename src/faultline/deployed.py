@@ -29,6 +29,7 @@ class Hints:
     by: str = ""  # the object that delivers it, such as Application shop
     directories: tuple[str, ...] = ()  # that it is delivered from; "" is the top
     files: tuple[str, ...] = ()  # ends of the paths of files that the object was written in
+    values: tuple[str, ...] = ()  # values files of a chart, the last one wins
     refusal: str = ""  # why no file decides what is deployed
 
 
@@ -55,6 +56,8 @@ def find(
     `within`: the files that count; None: all. Others still count as parts of kustomizations.
     """
     hints = _usable(repository, hints or Hints())
+    if hints.refusal:
+        raise Rejected(hints.refusal)
     found, failed = _all(repository, target, within, hints)
     found = [one for one in found if _ends(one.item.text.file, hints.files)] or found
     name = f"{target.kind}/{target.name}" + (f" in {target.namespace}" if target.namespace else "")
@@ -66,8 +69,6 @@ def find(
         raise failed[0]
     if not found:
         raise Rejected(f"expected a file with {name}{by}, found none{_unseen(repository)}")
-    if hints.refusal:
-        raise Rejected(hints.refusal)
     return found[0]
 
 

@@ -14,7 +14,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from faultline import changes, checks, fields, splice
+from faultline import changes, checks, delivery, fields, fits, splice
 from faultline.deployed import Hints
 from faultline.errors import FaultlineError, Rejected
 from faultline.limits import patch_files_max, patch_lines_max
@@ -46,7 +46,10 @@ class _Work:
     within: frozenset[str]  # the files that may change
     rules: PatchRules
     ran: Collection[str]
-    hints: Hints | None
+    objects: Sequence[dict[str, Any]]
+
+    def hints(self, change: Change) -> Hints:
+        return delivery.hints(self.objects, change.target)
 
 
 def propose(
@@ -56,20 +59,20 @@ def propose(
     *,
     revision: str,
     ran: Collection[str] = (),
-    hints: Hints | None = None,
+    objects: Sequence[dict[str, Any]] = (),
 ) -> Proposal:
     """Judge a diagnosis' changes and make them, on a copy of `files` as of `revision`.
 
-    `ran` are the images that are known to have run before; `hints` what the cluster says of where
-    the object comes from. Never raises for what a diagnosis or a manifest says: it lands in
-    `refused`.
+    `ran` are the images that are known to have run before; `objects` those of the cluster: they
+    say where a workload comes from, and what it has to fit. Never raises for what a diagnosis or a
+    manifest says: it lands in `refused`.
     """
     wanted = diagnosis.changes if diagnosis else ()
     if 2 * len(wanted) > patch_lines_max:  # a line out and a line in, each
         reason = f"size: {len(wanted)} changes are more than {patch_lines_max} lines"
         return Proposal(refused={"patch": reason}, base=revision)
     within = frozenset(path for path in files if not protected(path, rules))
-    work = _Work(dict(files), within, rules, ran, hints)
+    work = _Work(dict(files), within, rules, ran, objects)
     refused: dict[str, str] = {}
     said: list[str] = []
     for change in wanted:
@@ -80,7 +83,9 @@ def propose(
             refused[changes.label(change)] = str(error) + _elsewhere(work, change)
     if not refused:
         refused, more = _together(wanted, files, work)
-        said += more
+        fit = fits.judge(wanted, objects)
+        refused |= fit.refused
+        said += [*more, *fit.said]
     if refused or not wanted:
         return Proposal(refused=refused, base=revision)
     made = tuple(
@@ -127,12 +132,12 @@ def _applied(work: _Work, change: Change) -> Mapping[str, bytes]:
     """Return the files that a change makes different. Raises Rejected."""
     if reason := changes.refusal(change, work.rules, ran=work.ran):
         raise Rejected(reason)
-    stands = splice.current(work.files, change, within=work.within, hints=work.hints)
+    stands = splice.current(work.files, change, within=work.within, hints=work.hints(change))
     if not _agrees(change, stands):
         said = "nothing" if change.before is None else repr(change.before)
         shown = "a value" if change.field.endswith(".value") else repr(stands)
         raise Rejected(f"stale: the diagnosis saw {said:.80}, the manifests say {shown:.80}")
-    made = splice.apply(work.files, change, within=work.within, hints=work.hints)
+    made = splice.apply(work.files, change, within=work.within, hints=work.hints(change))
     if not made:
         raise Rejected("unchanged: the manifests have this value already")
     return made
@@ -219,7 +224,7 @@ def _stands(work: _Work, change: Change, path: fields.Path) -> Any:
     """Return what a neighbouring field says; MISSING if it cannot be found."""
     neighbour = change.model_copy(update={"field": fields.text(path)})
     try:
-        return splice.current(work.files, neighbour, within=work.within, hints=work.hints)
+        return splice.current(work.files, neighbour, within=work.within, hints=work.hints(change))
     except FaultlineError:
         return fields.MISSING
 

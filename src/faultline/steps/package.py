@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 
 from faultline import keys, views
-from faultline.capsule import images_that_ran
+from faultline.capsule import images_that_ran, objects
 from faultline.errors import Rejected, TryAgain
 from faultline.event import INCIDENT_CLOSED, INCIDENT_PACKAGED, Event
 from faultline.ledger import calls
@@ -78,10 +78,12 @@ def decide(id: str, number: int, ports: Ports) -> None:
     diagnosis = ports.incidents.diagnosis(id, number)
     if diagnosis is None or ports.incidents.proposal(id, number):
         return
-    ran = images_that_ran(ports.incidents.capsule(id))
+    capsule = ports.incidents.capsule(id)
+    ran, around = images_that_ran(capsule), objects(capsule)
     try:
         files, revision = ports.manifests.files(), ports.manifests.revision()
-        proposal = propose(diagnosis, files, ports.policy.patch, revision=revision, ran=ran)
+        rules = ports.policy.patch
+        proposal = propose(diagnosis, files, rules, revision=revision, ran=ran, objects=around)
     except Rejected as error:  # too many manifests, say: people get the answer without a patch
         proposal = Proposal(refused={"manifests": str(error)})
     ports.incidents.record(id, keys.run_record(number, keys.CHANGE), proposal)

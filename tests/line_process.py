@@ -134,6 +134,7 @@ class LineProcess:
         self._process: subprocess.Popen[bytes] | None = None
         self._environment = {
             "PATH": os.environ["PATH"],
+            "PYTHONPATH": os.environ.get("PYTHONPATH", ""),
             "HOME": str(folder),
             "TMPDIR": str(folder),
             "PORT": str(self.port),

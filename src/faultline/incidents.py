@@ -190,6 +190,21 @@ class Incidents:
                 found[parsed[0]] = (fault, end)
         return found
 
+    def goes_on(self, incident_id: str) -> bool:
+        """Is a fault of the incident not over that can be? Reads no further than to the first one:
+        there may be thousands, and each that ends asks this."""
+        folder, over = keys.incident(incident_id), ""
+        for key in self.store.list(folder + "faults/"):
+            name = key.removeprefix(folder)
+            occurrence, what = keys.occurrence_of(name) or ("", "")
+            if what == "cleared":
+                over = occurrence  # it sorts before detected.json
+            elif what == "detected" and occurrence != over:
+                fault = Fault.model_validate_json(self.read(incident_id, name))
+                if fault.clears and not self.was_cleared(fault):
+                    return True
+        return False
+
     def capsule(self, incident_id: str) -> Capsule:
         """Return the incident's capsule: once sealed, what its index lists and nothing else."""
         index = self.index(incident_id)

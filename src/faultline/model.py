@@ -203,6 +203,7 @@ class Closed(Value):
     occurrences: tuple[str, ...]
     note: str = ""
     merged_at: AwareDatetime | None = None
+    cause: str = ""  # the id of the event that closed it; "": a person did
 
 
 class Cleared(Value):

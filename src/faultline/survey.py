@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable
 
+from faultline import keys
 from faultline.healing import Found
 from faultline.incidents import Incidents
-from faultline.model import Cleared, Fault, JobState, Result, Run, Status, runs_of, status_of
+from faultline.model import Fault, JobState, Result, Run, Status, runs_of, status_of
 
 
 def survey(
@@ -23,7 +24,8 @@ def survey(
     status = status_of(names)
     if status is None:
         return None
-    faults = incidents.faults(incident_id)
+    closed = status is Status.CLOSED
+    over = None if closed or incidents.goes_on(incident_id) else last_to_end(incidents, incident_id)
     runs = runs_of(names)
     number = max(runs, default=0)
     run = incidents.run(incident_id, number) if number else None
@@ -32,8 +34,8 @@ def survey(
     return Found(
         status=status,
         age_s=(now - since).total_seconds(),
-        over=None if status is Status.CLOSED else last_to_end(incidents, faults),
-        late=_late(incidents, incident_id, faults) if status is Status.CLOSED else (),
+        over=over,
+        late=_late(incidents, incident_id, names) if closed else (),
         number=number or 1,
         waits=waits,
         run=run,
@@ -42,16 +44,14 @@ def survey(
     )
 
 
-def last_to_end(
-    incidents: Incidents, faults: dict[str, tuple[Fault, Cleared | None]]
-) -> Fault | None:
+def last_to_end(incidents: Incidents, incident_id: str) -> Fault | None:
     """Return the fault that ended last, if all are over that can be; else None.
 
     A source that never says when a fault is over (`clears` is false) holds nothing open, but it
     closes nothing either: at least one fault must have ended.
     """
     ended = {}
-    for fault, end in faults.values():
+    for fault, end in incidents.faults(incident_id).values():
         if end or incidents.was_cleared(fault):
             ended[fault.occurrence] = (end.at if end else fault.starts_at, fault)
         elif fault.clears:
@@ -73,9 +73,13 @@ def _since(
     return incidents.incident(incident_id).opened_at
 
 
-def _late(
-    incidents: Incidents, incident_id: str, faults: dict[str, tuple[Fault, Cleared | None]]
-) -> tuple[Fault, ...]:
+def _late(incidents: Incidents, incident_id: str, names: frozenset[str]) -> tuple[Fault, ...]:
     closed = incidents.closed(incident_id)
-    named = set(closed.occurrences) if closed else set()
-    return tuple(fault for fault, _ in faults.values() if fault.occurrence not in named)
+    named = {keys.detected(each) for each in closed.occurrences} if closed else set()
+    new = (name for name in sorted(names - named) if _is_fault(name))
+    return tuple(Fault.model_validate_json(incidents.read(incident_id, name)) for name in new)
+
+
+def _is_fault(name: str) -> bool:
+    found = keys.occurrence_of(name)
+    return found is not None and found[1] == "detected"

@@ -29,21 +29,23 @@ def close(event: Event, ports: Ports) -> Event | None:
     incidents.open(claim)  # its opener may have crashed in between: anyone can finish that
     cleared = Cleared(fault=fault, at=fault.ends_at or now)
     incidents.record(id, keys.fault_cleared(fault.occurrence), cleared)
-    closed = incidents.closed(id) or conclude(id, ports)
-    if closed is None or fault.occurrence not in closed.occurrences:
-        return None
+    closed = incidents.closed(id) or conclude(id, ports, event.id)
+    if closed is None or closed.cause != event.id:
+        return None  # it goes on, or another event closed it: that one does the rest
     cancel(id, closed, incidents)
     incidents.put_view(id, keys.README, views.readme(views.load(incidents, id)))
     data = {"incident": id, "because": closed.because.value, "by": closed.by}
     return event.caused(INCIDENT_CLOSED, source="/faultline/close", subject=id, data=data)
 
 
-def conclude(incident_id: str, ports: Ports) -> Closed | None:
-    """Close the incident if every fault of it is over; None if not."""
+def conclude(incident_id: str, ports: Ports, cause: str) -> Closed | None:
+    """Close the incident if every fault of it is over; None if not. `cause`: the event's id."""
     incidents = ports.incidents
-    faults = incidents.faults(incident_id)
-    if last_to_end(incidents, faults) is None:
+    if incidents.goes_on(incident_id):
         return None
+    if last_to_end(incidents, incident_id) is None:
+        return None
+    faults = incidents.faults(incident_id)
     ask(incident_id, ports)
     merges = incidents.merges(incident_id)
     closed = Closed(
@@ -53,6 +55,7 @@ def conclude(incident_id: str, ports: Ports) -> Closed | None:
         occurrences=tuple(sorted(fault.occurrence for fault, _ in faults.values())),
         note=saving(live_run(incidents, incident_id), ports.clock()),
         merged_at=min((m.at for m in merges), default=None),
+        cause=cause,
     )
     incidents.record(incident_id, keys.CLOSED, closed)
     return incidents.closed(incident_id)

@@ -41,6 +41,7 @@ from faultline.model import (
     Result,
     Run,
     Status,
+    Wish,
     runs_of,
     status_of,
 )
@@ -232,6 +233,13 @@ class Incidents:
     def run_by_id(self, run_id: str) -> Run | None:
         incident_id, _, number = run_id.rpartition("-")
         return self.run(incident_id, int(number))
+
+    def wish(self, incident_id: str, number: int) -> Wish | None:
+        """Return what a run that waits for an agent wants, and since when; None if it never did."""
+        try:
+            return Wish.model_validate_json(self.store.get(keys.waiting(incident_id, number)))
+        except NotFound:
+            return None
 
     def outputs(self, incident_id: str, number: int) -> tuple[Output, ...]:
         """Return the index of what a run has left in the store."""

@@ -135,7 +135,12 @@ def read(incidents: Incidents, job: Job, now: dt.datetime) -> View:
         return View()
     lines: list[Line] = []
     for number in range(head.line, 0, -1):
-        entry = _entry(incidents, number)
+        try:
+            entry = _entry(incidents, number)
+        except NotFound:
+            if number > head.settled:
+                raise
+            break  # an old page, which somebody has removed
         if number <= head.settled and now - entry.at > HOUR + _SKEW:
             break
         lines.append(Line(entry, _end(entry, incidents, job, now)))
@@ -189,11 +194,8 @@ def spent_on(incidents: Incidents, wish: Wish) -> Amount:
 
 def known(incidents: Incidents, wish: Wish) -> Wish:
     """Return the wish with the age it has on record, if it waits already."""
-    try:
-        data = incidents.store.get(keys.waiting(wish.incident_id, wish.number))
-    except NotFound:
-        return wish
-    return wish.model_copy(update={"since": Wish.model_validate_json(data).since})
+    before = incidents.wish(wish.incident_id, wish.number)
+    return wish.model_copy(update={"since": before.since}) if before else wish
 
 
 def waiting(incidents: Incidents, policy: Policy, now: dt.datetime) -> list[Wish]:

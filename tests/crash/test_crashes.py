@@ -62,7 +62,7 @@ def test_the_simulation_sees_a_cap_that_is_broken() -> None:
     for seed in range(40):
         world = simulate.Simulation(seed)
         loose = simulate.POLICY.model_copy(update={"slots": 9, "slots_per_cluster": 9})
-        world.ports = simulate.replace(world.ports, policy=loose)
+        world.ports = replace(world.ports, policy=loose)
         reports.append(world.run())
 
     assert any("at once" in what for report in reports for what in report.unexpected)

@@ -269,7 +269,11 @@ def test_an_engine_whose_provider_fails_five_times_rests_is_probed_and_drains() 
     deferred = standing(world.incidents, policy, world.clock())
     assert [breaker.state for breaker in deferred.breakers] == [State.OPEN]
     assert len(deferred.waiting) == 3
-    assert all("failed 5 times in a row (overloaded)" in wish.reason for wish in deferred.waiting)
+    for wish in deferred.waiting:
+        assert "failed 5 times in a row (overloaded)" in wish.reason
+        page = world.incidents.read(wish.incident_id, keys.README)
+        assert b"waits for an agent since" in page
+        assert b"failed 5 times in a row" in page
 
     world = again(world, policy)  # it is derived from records: a restart closes nothing
     for seconds in range(1, 59):

@@ -165,6 +165,21 @@ def test_a_reader_reads_the_balance_and_the_last_hour_and_not_all_lines() -> Non
     assert len([key for key in read_keys if key.startswith(keys.LEDGER)]) <= 5
 
 
+def test_old_pages_may_be_removed() -> None:
+    incidents, store = Incidents(MemoryStore()), MemoryStore()
+    for n in range(6):
+        admit(wish(f"a{n}"), incidents, alive, ENOUGH, NOW)
+        ends(incidents, wish(f"a{n}"), tokens=10)
+    for key in incidents.store.list(""):
+        if not key.startswith(keys.LEDGER) or keys.line_of(key) > 4:
+            store.put(key, incidents.store.get(key))
+
+    view = read(Incidents(store), alive, NOW)
+
+    assert view.last == 6
+    assert view.spent["total"] == Amount(tokens=50)
+
+
 def test_the_queue_is_on_record_with_the_first_reason_and_the_first_time() -> None:
     incidents = Incidents(MemoryStore())
     policy = Policy()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 
-from faultline import keys
+from faultline import keys, views
 from faultline.diagnosis import diagnose
 from faultline.diagnosis.render import investigation
 from faultline.event import RUN_FINISHED, Event, to_json
@@ -36,6 +36,8 @@ def launch(event: Event, ports: Ports) -> Event | None:
         answer = ask(run, incident, ports)
         if answer.say is Say.WAIT:
             log.info("run %s waits: %s", run.id, answer.reason, extra={"incident": incident.id})
+            page = views.readme(views.load(ports.incidents, incident.id))
+            ports.incidents.put_view(incident.id, keys.README, page)
             return None
         if answer.say is Say.WITHOUT:
             run = run.model_copy(

@@ -36,6 +36,7 @@ from faultline.model import (
     RunStatus,
     Status,
     Verdict,
+    Wish,
     runs_of,
     status_of,
 )
@@ -74,6 +75,7 @@ class Case:
     shadow: Shadow | None = None  # people's own fix
     synced: Synced | None = None
     verification: Verification | None = None
+    wish: Wish | None = None  # of the newest run, if it had to wait for an agent
     previous: Closed | None = None  # how the incident of the episode before ended
 
     @property
@@ -116,6 +118,7 @@ def load(incidents: Incidents, incident_id: str) -> Case:
         receipts=tuple(incidents.receipts(incident_id)),
         merges=tuple(incidents.merges(incident_id)),
         closed=_readable(lambda: incidents.closed(incident_id)),
+        wish=_readable(lambda: incidents.wish(incident_id, max(runs_of(names), default=1))),
         shadow=_readable(lambda: incidents.shadow(incident_id)),
         synced=_readable(lambda: incidents.synced(incident_id)),
         verification=_readable(lambda: incidents.verification(incident_id)),

@@ -95,10 +95,16 @@ def following(case: Case) -> str:
     engine = run.engine if run else "an engine"
     return {
         Status.OPEN: "The evidence is being gathered. Nothing to do yet.",
-        Status.READY: "The evidence is there. A run starts as soon as there is a free slot.",
+        Status.READY: f"The evidence is there. {_waits(case)}",
         Status.INVESTIGATING: f"{engine} is investigating{_deadline(case)}. Nothing to do yet.",
         Status.INVESTIGATED: "The run has ended. Its answer is being checked and passed on.",
     }.get(case.status, "")
+
+
+def _waits(case: Case) -> str:
+    if case.wish is None:
+        return "A run starts as soon as there is a free slot."
+    return f"The run waits for an agent since {moment(case.wish.since)}: {case.wish.reason}."
 
 
 def _deadline(case: Case) -> str:

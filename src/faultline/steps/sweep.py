@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Iterator
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -87,13 +88,13 @@ def bury(found: Found, now: dt.datetime, ports: Ports) -> None:
 
 
 def nudge(event: Event, incident_id: str, remedy: Remedy, incidents: Incidents) -> Event:
-    """Return the remedy's event, caused by this ping."""
+    """Return the remedy's event, caused by this ping, in the trace of what opened the incident."""
     data, subject = remedy.data, incident_id
     if remedy.about:
         subject = incidents.incident(incident_id).key
         data = remedy.about.model_dump(mode="json")
-    opener = incidents.opener(incident_id).extensions  # its trace goes on, not the ping's
+    opener = incidents.opener(incident_id).extensions
     carried = {name: opener[name] for name in CARRIED if name in opener}
-    return event.caused(
+    return replace(event, extensions={}).caused(
         remedy.type, source="/faultline/sweep", subject=subject, data=data, extensions=carried
     )

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import datetime as dt
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from faultline.event import CHANGE_MERGED, FIX_FAILED, FIX_VERIFIED, ROLLOUT_SYNCED
 from faultline.fixes import Outcome, Shadow, Synced, Verification
 from faultline.model import Cleared, Closed, ClosedBecause, Fault, Incident, Merged
 
@@ -65,6 +67,7 @@ class Aftermath:
     synced: Synced | None = None  # when the merge reached the cluster, if anyone said so
     shadow: Shadow | None = None  # people's own fix
     later: Sequence[Incident] = ()  # episodes of the same key
+    held: Verification | None = None  # what was decided
 
 
 def settle(found: Aftermath, now: dt.datetime, quiet_s: int) -> Verification | None:
@@ -90,7 +93,7 @@ def settle(found: Aftermath, now: dt.datetime, quiet_s: int) -> Verification | N
             again=again[0],
             fault=again[1],
         )
-    cleared_at = _cleared_at(found.faults)
+    cleared_at = _cleared_at(found.faults, found.closed)
     if cleared_at is None or (merged_at and cleared_at < merged_at):
         return None
     if (now - max(cleared_at, fixed_at)).total_seconds() < quiet_s:
@@ -115,8 +118,34 @@ def _again(found: Aftermath, live_at: dt.datetime | None) -> tuple[str, str] | N
     return None
 
 
-def _cleared_at(faults: Sequence[tuple[Fault, Cleared | None]]) -> dt.datetime | None:
-    """Return when the last fault ended; None if one that can end has not."""
-    if any(fault.clears and end is None for fault, end in faults):
+def _cleared_at(
+    faults: Sequence[tuple[Fault, Cleared | None]], closed: Closed
+) -> dt.datetime | None:
+    """Return when the last fault ended; None if one that can end has not.
+
+    What closed by itself was over, whether or not each end is on file here: a fault may have joined
+    after its end was heard. A person may close what burns.
+    """
+    mine = [(fault, end) for fault, end in faults if fault.occurrence in closed.occurrences]
+    by_hand = closed.because is ClosedBecause.PERSON
+    if by_hand and any(fault.clears and end is None for fault, end in mine):
         return None
-    return max((end.at for _, end in faults if end), default=None)
+    return max((end.at for _, end in mine if end), default=None)
+
+
+def news(found: Aftermath) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield what there is to say of an incident's fix: (type of the event, its data)."""
+    incident = {"incident": found.incident_id}
+    if found.merges:
+        first = min(found.merges, key=lambda merge: merge.at).model_dump(mode="json")
+        yield CHANGE_MERGED, incident | {"ours": True} | first
+    elif found.shadow:
+        said = found.shadow.model_dump(mode="json", include={"at", "revision", "score"})
+        yield CHANGE_MERGED, incident | {"ours": False} | said
+    if found.synced:
+        yield ROLLOUT_SYNCED, incident | found.synced.model_dump(mode="json")
+    if found.held:
+        failed = found.held.outcome is Outcome.FAILED
+        wanted = {"again", "fault"} if failed else {"cleared_at", "quiet_s"}
+        data = found.held.model_dump(mode="json", include={"ours", "fixed_at"} | wanted)
+        yield FIX_FAILED if failed else FIX_VERIFIED, incident | data

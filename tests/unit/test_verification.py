@@ -49,7 +49,8 @@ def fault(began: float, name: str = "CrashLoop") -> Fault:
 
 
 def closed(because: ClosedBecause = ClosedBecause.VERIFIED) -> Closed:
-    return Closed(because=because, by="faultline", at=at(10), occurrences=())
+    known = tuple(fault(began).occurrence for began in (0, 7))
+    return Closed(because=because, by="faultline", at=at(10), occurrences=known)
 
 
 def aftermath(**fields: object) -> Aftermath:
@@ -109,6 +110,14 @@ def test_a_fault_of_the_same_incident_that_began_after_the_merge_is_a_failure() 
 
     assert found is not None
     assert (found.outcome, found.again) == (Outcome.FAILED, ID)
+
+
+def test_a_fault_that_joined_after_its_end_was_heard_holds_nothing_up() -> None:
+    faults = [*aftermath().faults, (fault(0, "Another"), None), (fault(7), None)]
+    found = settle(aftermath(faults=faults, merges=[Merged(outlet="git", at=at(8))]), at(30), 600)
+
+    assert found is not None
+    assert found.outcome is Outcome.VERIFIED
 
 
 @pytest.mark.parametrize(

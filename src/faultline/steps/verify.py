@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from faultline import keys, shadow, views
+from faultline.aftermath import aftermath
 from faultline.errors import FaultlineError
-from faultline.event import CHANGE_MERGED, FIX_FAILED, FIX_VERIFIED, ROLLOUT_SYNCED, Event
-from faultline.fixes import Outcome, Shadow
+from faultline.event import FIX_FAILED, FIX_VERIFIED, Event
+from faultline.fixes import Shadow
 from faultline.ports import Ports
 from faultline.steps.close import ask
 from faultline.steps.sweep import recent
-from faultline.verification import Aftermath, settle, worth_asking
+from faultline.verification import news, settle, worth_asking
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,8 @@ def follow(incident_id: str, names: frozenset[str], ports: Ports, read: Reposito
         log.warning("cannot look for a fix: %s", error, extra={"incident": incident_id})
     if keys.CLOSED in names and keys.VERIFIED not in names:
         judge(incident_id, ports)
-    due = [item for item in news(incident_id, ports) if keys.announced(item[0]) not in names]
+    found = aftermath(ports.incidents, incident_id)
+    due = [item for item in news(found) if keys.announced(item[0]) not in names]
     if due:
         case = views.load(ports.incidents, incident_id)
         ports.incidents.put_view(incident_id, keys.README, views.readme(case))
@@ -117,34 +119,6 @@ def look(incident_id: str, ports: Ports, read: Repository) -> None:
 
 def judge(incident_id: str, ports: Ports) -> None:
     """Record whether the fix held, once that can be said."""
-    incidents = ports.incidents
-    found = Aftermath(
-        incident_id=incident_id,
-        closed=incidents.closed(incident_id),
-        faults=list(incidents.faults(incident_id).values()),
-        merges=incidents.merges(incident_id),
-        synced=incidents.synced(incident_id),
-        shadow=incidents.shadow(incident_id),
-        later=incidents.later(incidents.incident(incident_id)),
-    )
+    found = aftermath(ports.incidents, incident_id)
     if verification := settle(found, ports.clock(), ports.policy.quiet_s):
-        incidents.record(incident_id, keys.VERIFIED, verification)
-
-
-def news(incident_id: str, ports: Ports) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield what there is to say of an incident's fix: (type of the event, its data)."""
-    incidents = ports.incidents
-    merges, seen = incidents.merges(incident_id), incidents.shadow(incident_id)
-    if merges:
-        first = min(merges, key=lambda merge: merge.at).model_dump(mode="json")
-        yield CHANGE_MERGED, {"incident": incident_id, "ours": True} | first
-    elif seen:
-        said = seen.model_dump(mode="json", include={"at", "revision", "score"})
-        yield CHANGE_MERGED, {"incident": incident_id, "ours": False} | said
-    if live := incidents.synced(incident_id):
-        yield ROLLOUT_SYNCED, {"incident": incident_id} | live.model_dump(mode="json")
-    if held := incidents.verification(incident_id):
-        failed = held.outcome is Outcome.FAILED
-        wanted = {"again", "fault"} if failed else {"cleared_at", "quiet_s"}
-        data = held.model_dump(mode="json", include={"ours", "fixed_at"} | wanted)
-        yield FIX_FAILED if failed else FIX_VERIFIED, {"incident": incident_id} | data
+        ports.incidents.record(incident_id, keys.VERIFIED, verification)

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
@@ -267,8 +267,6 @@ def messengers(settings: Settings) -> Sequence[Outlet]:
     if settings.slack_token or settings.slack_channel:
         from faultline.adapters.outlets.slack import SlackOutlet
 
-        if not settings.slack_token:
-            raise Rejected("slack_token: expected one beside slack_channel")
         found.append(SlackOutlet(settings.slack_token, settings.slack_channel, clock=now))
     if settings.notify_url:
         secrets = tuple(s.strip() for s in settings.notify_secret.split(",") if s.strip())
@@ -289,22 +287,30 @@ def _dry(names: Sequence[str], store: Store) -> Sequence[Outlet]:
 
 
 def github(settings: Settings) -> GitHub:
-    """Return the repository on GitHub; what it is asked with is an App's token, or the one given.
+    """Return the repository on GitHub, asked with an App's token or the one given.
 
-    A dry run without a token may read what is public.
+    Each process of a cluster has its own Secret: one without these is refused when it asks, not
+    before.
     """
     from faultline.adapters.github import GitHub
 
     repository, url = settings.github_repo, settings.github_api_url
     if not url.startswith(("https://", "http://127.0.0.1", "http://localhost")):
         raise Rejected("github_api_url: expected https://, for a token travels there")
-    if settings.github_app_id:
+    token = _token(settings)
+    if settings.github_app_id and settings.github_app_key:
         from faultline.adapters.github_app import AppToken
 
         ids = settings.github_app_id, settings.github_installation_id
         key = settings.github_app_key
         token = AppToken(*ids, key, repository=repository, clock=now, api_url=url)
-        return GitHub(repository, token=token, clock=now, api_url=url)
-    if not settings.github_token and not settings.dry_run:
-        raise Rejected("github_token: expected one, or github_app_id, beside github_repo")
-    return GitHub(repository, token=lambda: settings.github_token, clock=now, api_url=url)
+    return GitHub(repository, token=token, clock=now, api_url=url)
+
+
+def _token(settings: Settings) -> Callable[[], str]:
+    def given() -> str:
+        if not settings.github_token:
+            raise Rejected("github_token: expected one, or github_app_key, beside github_repo")
+        return settings.github_token
+
+    return given

@@ -183,3 +183,16 @@ def test_messages_link_the_console_where_its_address_is_known() -> None:
     [message] = town.slack.top()
     assert link in str(message["blocks"][-1])
     assert f"<{link}>" in town.hub.pulls[1]["body"]
+
+
+def test_a_token_that_is_no_longer_good_holds_no_incident_open() -> None:
+    town = Town()
+    town.world.fault().settle().pass_time(60)
+    town.hub.token = "another"
+
+    town.world.clear().settle()
+
+    closed = town.world.incidents.closed(town.world.only)
+    assert closed is not None
+    assert closed.because is ClosedBecause.CLEARED
+    assert len(town.threads()) == 1

@@ -99,11 +99,10 @@ def test_what_is_no_address_is_refused_without_being_shown(url: str) -> None:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"github_repo": "acme/shop"}, "github_token"),
         ({"github_repo": "acme", "github_token": "t"}, "github_repo"),
         ({**GITHUB, "github_api_url": "http://git.acme.example"}, "github_api_url"),
-        ({**GITHUB, "github_app_id": "7"}, "github_app"),
-        ({"slack_channel": "C0123456789"}, "slack_token"),
+        ({**GITHUB, "github_app_id": "7", "github_app_key": "no key"}, "github_app"),
+        ({"slack_token": "x"}, "slack_channel"),
         ({"slack_token": "x", "slack_channel": "general"}, "slack_channel"),
         ({"slack_token": "x", "slack_channel": "C0123456789", "notify_url": SLACK}, "notify_url"),
         ({"notify_url": "https://x.example", "notify_secret": "short"}, "notify_secret"),
@@ -112,6 +111,24 @@ def test_what_is_no_address_is_refused_without_being_shown(url: str) -> None:
 def test_settings_that_do_not_fit_are_refused_by_name(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(Rejected, match=named):
         names(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"github_repo": "acme/shop"}, "github_token"),
+        ({"github_repo": "acme/shop", "github_app_id": "7"}, "github_app_key"),
+        ({"slack_channel": "C0123456789"}, "slack_token"),
+    ],
+)
+def test_a_process_without_the_secret_starts_and_is_refused_when_it_tells(
+    settings: dict[str, Any], named: str
+) -> None:
+    made = bootstrap.outlets(Settings(**settings), MemoryStore(), io.StringIO())
+    [outlet] = [o for o in made if o.name != "console"]
+
+    with pytest.raises(Rejected, match=named):
+        outlet.deliver(report(), None)
 
 
 def test_every_secret_of_an_outlet_is_marked_as_one() -> None:

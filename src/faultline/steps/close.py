@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import logging
 
 from faultline import keys, views
+from faultline.errors import Rejected
 from faultline.event import INCIDENT_CLOSED, Event, format_time
 from faultline.incidents import Incidents
 from faultline.model import Cleared, Closed, Fault, Run
 from faultline.ports import Ports
 from faultline.survey import last_to_end
 from faultline.verification import because
+
+log = logging.getLogger(__name__)
 
 
 def close(event: Event, ports: Ports) -> Event | None:
@@ -93,5 +97,10 @@ def ask(incident_id: str, ports: Ports) -> None:
     known = {merge.outlet for merge in incidents.merges(incident_id)}
     for outlet in ports.outlets:
         receipt = None if outlet.name in known else incidents.receipt(incident_id, outlet.name)
-        if receipt and (merged := outlet.merged(receipt)):
+        try:
+            merged = outlet.merged(receipt) if receipt else None
+        except Rejected as error:  # a token that may not read, say: it holds no incident open
+            log.warning("%s is not asked: %s", outlet.name, error, extra={"incident": incident_id})
+            continue
+        if merged:
             incidents.record(incident_id, keys.merged(outlet.name), merged)

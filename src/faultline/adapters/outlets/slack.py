@@ -121,6 +121,8 @@ class SlackOutlet:
         return str(self._post(method, body)["ts"])
 
     def _post(self, method: str, body: dict[str, Any]) -> dict[str, Any]:
+        if not self._token:  # each process has its own Secret; only one that tells needs this
+            raise Rejected("slack_token: expected one beside slack_channel")
         headers = {"Authorization": f"Bearer {self._token}"}
         wanted = {"channel": self._channel} | body
         to, url = f"Slack, {method}", f"{self._url}/{method}"

@@ -22,9 +22,10 @@ FILE_MAX = 300
 LIMITS = {  # code lines, without docstrings, comments and blanks; the first that fits counts
     "ports.py": 60,
     "routes.py": 40,
+    "model.py": 360,  # every value in one place; it holds fields and comments, hardly any code
     "steps/": 110,
     "adapters/": 200,
-    "diagnosis/": 200,
+    "diagnosis/": 220,
 }
 
 

@@ -3,7 +3,7 @@
 
 locals {
   access = {
-    bridge  = { read = ["probe.txt"], write = ["README.md", "probe.txt", "synced/*", "payloads/*", "data/*", "parked/*"] }
+    bridge  = { read = ["probe.txt", "heartbeats/*"], write = ["README.md", "probe.txt", "synced/*", "heartbeats/*", "payloads/*", "data/*", "parked/*"] }
     triage  = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*"], write = ["probe.txt", "data/*", "claims/*", "ignored/*", "incidents/*", "parked/*"] }
     context = { read = ["probe.txt", "data/*", "payloads/*", "incidents/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
     launch  = { read = ["probe.txt", "data/*", "incidents/*", "started/*"], write = ["probe.txt", "data/*", "incidents/*", "started/*", "parked/*"] }

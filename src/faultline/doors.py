@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from faultline.bootstrap import now
-from faultline.bridge.app import Doors
+from faultline.bridge.app import Doors, answers
 from faultline.bridge.follow import Client, Follower, Status
 from faultline.bridge.gate import App, Receive, Scope, Send, respond
 from faultline.bridge.intake import Intake
@@ -24,6 +24,7 @@ from faultline.metrics.spending import spending
 from faultline.ports import Ports
 from faultline.redact import redact
 from faultline.settings import Settings, fields, secret, value
+from faultline.store import Store
 
 STREAMS_MAX = 20
 
@@ -77,6 +78,11 @@ def metrics_of(
     """
     records = Records(ports.incidents, clock=now, monotonic=time.monotonic, live=live)
     return Metrics(*sources, records, spending(ports.incidents, ports.policy, now))
+
+
+def store_reading(store: Store) -> Iterator[Reading]:
+    """Yield whether the store answers: for a process that may not read incidents."""
+    yield Reading("faultline_store_up", (), float(answers(store)))
 
 
 def bridge_readings(doors: Doors, streams: Sequence[Follower]) -> Iterator[Reading]:

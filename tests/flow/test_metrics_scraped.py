@@ -128,7 +128,7 @@ def test_metrics_are_asked_for_by_address_and_only_read(line: Line) -> None:
 
 
 @pytest.mark.parametrize("command", ["bridge", "web"])
-def test_bridge_and_web_show_what_the_store_says(
+def test_web_shows_what_the_store_says_and_the_bridge_what_it_took_in(
     command: str, line: Line, tmp_path: Path, root: Path
 ) -> None:
     alert = (root / "examples/clusters/memory/alert.json").read_bytes()
@@ -147,7 +147,8 @@ def test_bridge_and_web_show_what_the_store_says(
         process.terminate()
         logged = process.communicate(timeout=15)[1]
 
-    assert 'faultline_proved_total{cluster="prod-a"} 1.0' in page
-    assert 'faultline_incidents{status="packaged"} 1.0' in page
+    assert "faultline_store_up 1.0" in page
+    assert ('faultline_proved_total{cluster="prod-a"} 1.0' in page) is (command == "web")
+    assert ('faultline_incidents{status="packaged"} 1.0' in page) is (command == "web")
     assert ("faultline_events_deduplicated_total 0.0" in page) is (command == "bridge")
     assert [json.loads(line) for line in logged.decode().splitlines()]

@@ -80,6 +80,7 @@ def test_a_watchdog_is_heard_and_is_no_incident() -> None:
     assert intake.watchdog.state() == {"interval_s": 60, "last_seen": "2026-11-21T10:10:00Z"}
 
 
+@pytest.mark.covers("OBS-08")
 def test_when_the_watchdog_falls_silent_people_hear_of_it_within_two_intervals() -> None:
     world = World()
     intake = bridge(world)

@@ -43,7 +43,7 @@ def said(page: str) -> list[str]:
 
 @pytest.mark.real
 @pytest.mark.skipif(PROMTOOL is None, reason="no promtool on this machine")
-@pytest.mark.covers("OBS-04")
+@pytest.mark.covers("OBS-04", "OBS-08")
 def test_each_alert_fires_within_twice_its_window_and_none_while_all_is_well() -> None:
     tested = yaml.safe_load((RULES.parent / "rules_test.yaml").read_text("utf-8"))["tests"]
     firing = {
@@ -84,6 +84,7 @@ def test_our_alerts_say_that_they_are_ours_so_no_agent_looks_into_them() -> None
     }
 
 
+@pytest.mark.covers("OBS-07")
 @pytest.mark.parametrize("alert", sorted(ALERTS))
 def test_an_alert_has_a_page_and_every_command_on_it_exists(alert: str) -> None:
     page = PAGES[alert]
@@ -120,3 +121,33 @@ def test_every_family_is_explained_to_operators_with_its_labels() -> None:
     told = {name: (kind, tuple(re.findall(r"`(\w+)`", labels))) for name, kind, labels, _ in rows}
 
     assert told == {name: (family.kind, family.labels) for name, family in FAMILIES.items()}
+
+
+def manifests(*kinds: str) -> list[dict]:
+    found = [
+        document
+        for path in (ROOT / "infra/knative").glob("*.yaml")
+        for document in yaml.safe_load_all(path.read_text("utf-8"))
+    ]
+    return [document for document in found if document and document["kind"] in kinds]
+
+
+@pytest.mark.covers("CE-05")
+def test_every_trigger_has_patience_a_dead_letter_sink_and_someone_who_is_told() -> None:
+    limits = {
+        service["metadata"]["name"]: service["spec"]["template"]["spec"]["timeoutSeconds"]
+        for service in manifests("Service")
+        if service["apiVersion"].startswith("serving.knative.dev")
+    }
+    triggers = manifests("Trigger", "Subscription")
+
+    assert triggers
+    for trigger in triggers:
+        delivery = trigger["spec"]["delivery"]
+        sink = delivery["deadLetterSink"]
+        assert (sink["ref"]["name"], sink["uri"]) == ("bridge", "/parked")
+        assert delivery["retry"] >= 10
+        assert (delivery["backoffPolicy"], delivery["backoffDelay"]) == ("exponential", "PT1S")
+        handler = limits[trigger["spec"]["subscriber"]["ref"]["name"]]
+        assert int(delivery["timeout"].removeprefix("PT").removesuffix("S")) >= handler
+    assert "faultline_events_dead_lettered_total" in ALERTS["FaultlineDeadLetters"]["expr"]

@@ -247,6 +247,17 @@ def _told(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else str(value)
 
 
+def answers(store: Store) -> bool:
+    """Does the store answer now?"""
+    try:
+        store.get(keys.PROBE)
+    except NotFound:
+        return True
+    except FaultlineError:
+        return False
+    return True
+
+
 @dataclass
 class _Health:
     """Alive: it answers. Ready: the store answers too. The streams are told, not judged."""
@@ -258,7 +269,7 @@ class _Health:
             return await respond(send, 405, {"allow": "GET, HEAD", "connection": "close"})
         ready = True
         if scope["path"].endswith("/readiness"):
-            ready = await asyncio.to_thread(self._store_answers)
+            ready = await asyncio.to_thread(answers, self.doors.intake.store)
         status = "ok" if ready else "store unavailable"
         said: dict[str, Any] = {"status": status, "streams": self.doors.streams()}
         if self.doors.intake.watchdog.interval_s:
@@ -266,12 +277,3 @@ class _Health:
         body = b"" if scope["method"] == "HEAD" else json.dumps(said, default=_told).encode()
         kind = {"content-type": "application/json", "cache-control": "no-store"}
         return await respond(send, 200 if ready else 503, kind, body)
-
-    def _store_answers(self) -> bool:
-        try:
-            self.doors.intake.store.get(keys.PROBE)
-        except NotFound:
-            return True
-        except FaultlineError:
-            return False
-        return True

@@ -80,10 +80,11 @@ def bridge(arguments: argparse.Namespace) -> int:
         followers,
         intake,
         listed,
-        metrics_of,
+        store_reading,
         watching,
         with_metrics,
     )
+    from faultline.metrics import Metrics
 
     settings, _ = settings_of(arguments)
     store = open_store(settings.store)
@@ -96,7 +97,7 @@ def bridge(arguments: argparse.Namespace) -> int:
     stop = threading.Event()
     watching(taken, stop)
     doors = doors_of(settings, taken, streams)
-    metrics = metrics_of(ports, lambda: bridge_readings(doors, streams))
+    metrics = Metrics(lambda: bridge_readings(doors, streams), lambda: store_reading(store))
     served = with_metrics(router(doors), metrics)
     try:
         return _uvicorn(Gate(served, allowed_hosts=listed(settings.allowed_hosts)), settings)

@@ -64,8 +64,8 @@ simulate: .venv/ready ## crash simulation over the whole line: make simulate SEE
 COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-version 3.11 \
           --generate-hashes --no-emit-index-url --custom-compile-command 'make lock'
 lock: .venv/ready ## resolve the requirements again
-	$(COMPILE) --extra s3 --extra kubernetes --output-file requirements/runtime.txt
-	$(COMPILE) --extra s3 --extra kubernetes --extra functions-framework --group dev --output-file requirements/dev.txt
+	$(COMPILE) --extra s3 --extra kubernetes --extra github --output-file requirements/runtime.txt
+	$(COMPILE) --extra s3 --extra kubernetes --extra github --extra functions-framework --group dev --output-file requirements/dev.txt
 	$(COMPILE) --extra s3 --extra kubernetes --extra kn --group shell --output-file requirements/kn.txt
 
 vendor: ## bring the package into functions/$(FN), as a copy of its source

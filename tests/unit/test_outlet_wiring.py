@@ -5,14 +5,17 @@ from __future__ import annotations
 import datetime as dt
 import io
 import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from github_fake import API, plain
+from github_fake import API, TOKEN, GitHubFake, plain
 from jsonschema import Draft202012Validator
-from outlet_world import INCIDENT, NOW, Hour, report, repository
+from outlet_world import FILE, INCIDENT, MANIFESTS, NOW, Hour, report, repository
 
 from faultline import bootstrap, keys
 from faultline.adapters.github_app import AppToken
@@ -22,6 +25,8 @@ from faultline.adapters.outlets.dry_run import DryRunOutlet
 from faultline.adapters.outlets.notify import kind_of
 from faultline.adapters.stores.memory import MemoryStore
 from faultline.errors import Rejected, Unavailable
+from faultline.model import PatchRules
+from faultline.proposal import diff, propose
 from faultline.settings import Settings, load
 
 SLACK = "https://hooks.slack.com/services/T0/B0/verysecret"
@@ -318,3 +323,56 @@ def test_a_folder_without_templates_is_refused(made: bool, tmp_path: Path) -> No
 
     with pytest.raises(Rejected, match="templates"):
         bootstrap.check(Settings(templates=str(folder)))
+
+
+# over a real connection
+
+
+@pytest.fixture
+def enterprise() -> Iterator[tuple[GitHubFake, str]]:
+    """A GitHub behind a real socket."""
+    hub = GitHubFake({p.relative_to(MANIFESTS).as_posix(): p.read_bytes() for p in PLAIN})
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            url = f"http://127.0.0.1{self.path.removeprefix('/api/v3')}"
+            headers = dict(self.headers.items())
+            asked = httpx.Request(self.command, url, headers=headers, content=body)
+            told = hub.answer(asked)
+            self.send_response(told.status_code)
+            self.send_header("content-length", str(len(told.content)))
+            self.end_headers()
+            self.wfile.write(told.content)
+
+        do_POST = do_PATCH = do_GET  # noqa: N815
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
+    thread.start()
+    yield hub, f"http://127.0.0.1:{server.server_address[1]}/api/v3"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+PLAIN = sorted(MANIFESTS.rglob("*.yaml"))
+
+
+def test_settings_alone_lead_from_manifests_to_a_pull_request(
+    enterprise: tuple[GitHubFake, str],
+) -> None:
+    hub, url = enterprise
+    settings = Settings(github_repo="acme/shop", github_token=TOKEN, github_api_url=url)
+    manifests = bootstrap.manifests(settings)
+    asked = report().diagnosis
+    proposal = propose(asked, manifests.files(), PatchRules(), revision=manifests.revision())
+
+    [outlet, _] = bootstrap.outlets(settings, MemoryStore(), io.StringIO())
+    receipt = outlet.deliver(report(proposal=proposal, patch=diff(proposal)), None)
+
+    assert receipt.url == hub.pulls[1]["html_url"]
+    assert b"256Mi" in hub.file("faultline/fix-api-5c1e9b2a", FILE)

@@ -282,10 +282,12 @@ class Incidents:
         """Return the event that opened the incident. Raises NotFound."""
         return from_json(json.loads(self.read(incident_id, keys.EVENT)))
 
-    def note_announced(self, incident_id: str, event: Event, *, at: dt.datetime) -> None:
-        """Put on file that this event about the incident was sent."""
+    def note_announced(
+        self, incident_id: str, event: Event, *, at: dt.datetime, name: str = ""
+    ) -> None:
+        """Put on file that this event about the incident was sent; or, by `name`, was told."""
         record = {"sent_at": at.isoformat(), "event": to_json(event)}
-        self.record(incident_id, keys.announced(event.type), _json(record))
+        self.record(incident_id, name or keys.announced(event.type), _json(record))
 
     def shadow(self, incident_id: str) -> Shadow | None:
         return self._read(incident_id, keys.SHADOW, Shadow)

@@ -130,9 +130,9 @@ def merged(outlet: str) -> str:
     return f"merged/{part(outlet)}.json"
 
 
-def announced(event_type: str) -> str:
-    """Return the name of the record that this event about the incident was sent."""
-    return f"announced/{part(event_type)}.json"
+def told(event_type: str) -> str:
+    """Return the name of the record that outlets were told of this event."""
+    return f"announced/told-{part(event_type)}.json"
 
 
 def synced(revision: str, what: str = "") -> str:

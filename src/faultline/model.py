@@ -508,6 +508,7 @@ class Report(Value):
     patch: str  # the diff, "" if there is none
     links: dict[str, str] = {}
     ending: str = ""  # how the incident was closed, in a sentence; "" while it is open
+    held: str = ""  # whether the fix held, in a sentence; "" until that is known
 
 
 class Packaged(Value):

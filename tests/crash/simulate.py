@@ -80,6 +80,8 @@ ROUTES = {
     "dev.faultline.context.ready.v1": "launch",
     "dev.faultline.run.finished.v1": "package",
     "dev.faultline.incident.closed.v1": "package",
+    FIX_VERIFIED: "package",
+    FIX_FAILED: "package",
     "dev.faultline.fault.cleared.v1": "close",
 }
 ON_PING = ("sweep", "verify")

@@ -113,7 +113,7 @@ def test_a_chat_that_is_down_hears_the_end_when_it_is_back() -> None:
     town.world.clear().settle()
 
     assert len(town.threads()) == 1
-    noted = keys.incident(town.world.only, keys.announced(INCIDENT_CLOSED))
+    noted = keys.incident(town.world.only, keys.told(INCIDENT_CLOSED))
     assert town.world.keys(noted) == [noted]
 
 
@@ -196,3 +196,32 @@ def test_a_token_that_is_no_longer_good_holds_no_incident_open() -> None:
     assert closed is not None
     assert closed.because is ClosedBecause.CLEARED
     assert len(town.threads()) == 1
+
+
+def test_whether_the_fix_held_is_said_in_the_thread_and_on_the_pull_request() -> None:
+    town = Town()
+    town.world.fault().settle().pass_time(60)
+    town.merge()
+    town.world.pass_time(60).clear().settle()
+
+    for _ in range(3):
+        town.world.pass_time(600).ping().settle()
+
+    [closed, held] = town.threads()
+    assert "as verified" in closed
+    assert held == "Verified: the change held, nothing came back for 600 s after it had cleared."
+    assert held in town.hub.said_on(1)[0]
+    assert len(town.hub.said_on(1)) == 1
+
+
+def test_a_fix_that_failed_names_the_next_incident_in_the_thread_of_the_first() -> None:
+    town = Town()
+    town.world.fault().settle().pass_time(60)
+    town.merge()
+    first = town.world.only
+    town.world.pass_time(60).clear().settle().pass_time(60)
+
+    town.world.fault(starts_at=town.world.clock()).settle().ping().settle()
+
+    [second] = [id for id in town.world.ids if id != first]
+    assert f"did not hold: KubePodCrashLooping came back, see {second}." in " ".join(town.threads())

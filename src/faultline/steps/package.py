@@ -1,8 +1,8 @@
-"""run.finished, incident.closed -> incident.packaged
+"""run.finished, incident.closed, fix.verified, fix.failed -> incident.packaged
 
 Turn a result into what people can act on: decide the change once, make the pages, tell every
-outlet, once each. When the incident is closed, tell those who were told how it ended; that is
-answered by nothing.
+outlet, once each. When the incident is closed, and when it is known whether its fix held, tell
+those who were told; that is answered by nothing.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import logging
 from faultline import keys, views
 from faultline.capsule import images_that_ran, objects
 from faultline.errors import Rejected, TryAgain
-from faultline.event import INCIDENT_CLOSED, INCIDENT_PACKAGED, Event
+from faultline.event import FIX_FAILED, FIX_VERIFIED, INCIDENT_CLOSED, INCIDENT_PACKAGED, Event
 from faultline.ledger import calls
 from faultline.model import JobState, Packaged, Proposal, Report, Run
 from faultline.policy import ANALYZERS
 from faultline.ports import Outlet, Ports
 from faultline.proposal import propose
+from faultline.steps import asked_for
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +26,10 @@ log = logging.getLogger(__name__)
 def package(event: Event, ports: Ports) -> Event | None:
     incidents, id = ports.incidents, event.subject or ""
     incidents.incident(id)
-    if event.type == INCIDENT_CLOSED:
-        return tell_the_end(event, ports)
-    number = int((event.data or {}).get("run", 1))
+    if event.type in (INCIDENT_CLOSED, FIX_VERIFIED, FIX_FAILED):
+        tell_the_end(event, ports)
+        return None
+    number = asked_for(event)[0]
     if incidents.result(id, number) is None:
         raise Rejected(f"expected a run that has ended, but run {number} of {id} has no result")
     call_the_next(event, number, ports)
@@ -37,7 +39,7 @@ def package(event: Event, ports: Ports) -> Event | None:
         views.write(incidents, id, number)
         packaged = Packaged(run=number, at=ports.clock(), outlets=told)
         incidents.record(id, keys.run_record(number, keys.PACKAGED), packaged)
-    views.write(incidents, id, number)
+    incidents.put_view(id, keys.README, views.readme(views.load(incidents, id)))
     done = incidents.packaged(id, number)
     data = {"incident": id, "run": number, "outlets": done.outlets if done else {}}
     return event.caused(INCIDENT_PACKAGED, source="/faultline/package", subject=id, data=data)
@@ -46,13 +48,14 @@ def package(event: Event, ports: Ports) -> Event | None:
 def tell_the_end(event: Event, ports: Ports) -> None:
     """Tell each outlet that was told of the incident how it ended. A note keeps it to once."""
     incidents, id = ports.incidents, event.subject or ""
+    note = keys.told(event.type)
     told = [number for number in incidents.run_numbers(id) if incidents.packaged(id, number)]
     if not told or incidents.closed(id) is None:
         return
-    if keys.announced(INCIDENT_CLOSED) in incidents.names(id):
+    if note in incidents.names(id):
         return  # each fault that clears late closes it once more
     tell(id, max(told), ports)
-    incidents.note_announced(id, event, at=ports.clock())
+    incidents.note_announced(id, event, at=ports.clock(), name=note)
 
 
 def call_the_next(event: Event, number: int, ports: Ports) -> None:

@@ -194,6 +194,7 @@ def report_of(case: Case, number: int, *, templates: str = "", console_url: str 
         "quotes": _quotes(attempt.diagnosis),
         "sums": sums(attempt, patch, case.index),
     }
+    held = words.held(case.verification, case.incident.id)
     return Report(
         incident=case.incident,
         run=number,
@@ -205,7 +206,8 @@ def report_of(case: Case, number: int, *, templates: str = "", console_url: str 
         proposal=proposal,
         patch=patch,
         links=links,
-        ending=words.ending(case.closed),
+        ending=" ".join(filter(None, (words.ending(case.closed), held))),
+        held=held,
     )
 
 

@@ -11,6 +11,7 @@ import json
 from typing import Any
 
 from faultline.event import format_time
+from faultline.fixes import Outcome, Verification
 from faultline.model import (
     Certainty,
     Closed,
@@ -140,6 +141,18 @@ def ending(closed: Closed | None) -> str:
         return ""
     how = CLOSED_WORDS[closed.because]
     return f"Closed {moment(closed.at)} as {closed.because.value}: {how}."
+
+
+def held(verification: Verification | None, incident_id: str) -> str:
+    """Say whether the fix held; "" until that is known."""
+    if verification is None:
+        return ""
+    whose = "The change" if verification.ours else "What people changed"
+    if verification.outcome is Outcome.VERIFIED:
+        quiet = f"nothing came back for {verification.quiet_s} s"
+        return f"Verified: {whose[0].lower()}{whose[1:]} held, {quiet} after it had cleared."
+    where = "" if verification.again == incident_id else f", see {verification.again}"
+    return f"{whose} did not hold: {verification.fault} came back{where}."
 
 
 def moment(at: dt.datetime | None) -> str:

@@ -60,6 +60,8 @@ class SlackOutlet:
             self._reply(stamp, report, f"run-{report.run}", self._news(report))
         if there and report.ending:
             self._reply(stamp, report, "ended", report.ending)
+        if there and report.held:
+            self._reply(stamp, report, "held", report.held)
         made_at = receipt.made_at if receipt else self._clock()
         details = {"channel": self._channel, "run": run, "incident": report.incident.id}
         return Receipt(outlet=self.name, reference=stamp, made_at=made_at, details=details)

@@ -140,6 +140,11 @@ def synced(revision: str, what: str = "") -> str:
     return f"synced/{part(revision)}/" + (f"{part(what)}.json" if what else "")
 
 
+def announced(event_type: str) -> str:
+    """Return the name of the record that this event about the incident was sent."""
+    return f"announced/{part(event_type)}.json"
+
+
 def claims(correlation_key: str) -> str:
     """Return the folder of a key's claims. The key comes from `correlate.py`, already in parts."""
     return f"claims/{correlation_key}/"

@@ -65,6 +65,7 @@ class Line:
     """Everything `faultline dev` runs. `start`, then `url`; `stop` finishes what is in flight."""
 
     def __init__(self, settings: Settings, *, console: TextIO) -> None:
+        bootstrap.check(settings)
         self._socket = listen(settings.host, settings.port)
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://{host}:{port}"

@@ -19,7 +19,7 @@ from typing import Any
 
 from faultline import keys, traces, wire
 from faultline.answers import Outcome, reason
-from faultline.bridge import alertmanager, k8sgpt, watchdog
+from faultline.bridge import alertmanager, k8sgpt, rollouts, watchdog
 from faultline.bridge.events import event_of, web_links
 from faultline.bridge.watchdog import Watchdog
 from faultline.counters import Seen, Tally
@@ -131,9 +131,6 @@ class Intake:
         safe = {"links": web_links(**fault.links), "origin": fault.origin or "cloudevents"}
         return fault.model_copy(update=safe)
 
-    def parked(self, headers: Mapping[str, str], body: bytes) -> Outcome:
-        """Take a dead letter. What is no event is parked as it came: nothing is dropped."""
-        try:
     def synced(self, body: bytes) -> Outcome:
         """Take Argo CD's or Flux' word that a commit reached the cluster; the first of each counts.
 
@@ -145,6 +142,9 @@ class Intake:
         self.count("synced")
         return Outcome.ACCEPTED
 
+    def parked(self, headers: Mapping[str, str], body: bytes) -> Outcome:
+        """Take a dead letter. What is no event is parked as it came: nothing is dropped."""
+        try:
             event = wire.decode(headers, body)
             name, record = event.id, wire.to_bytes(event)
         except Rejected as error:

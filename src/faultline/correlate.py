@@ -68,3 +68,20 @@ def correlation_key(fault: Fault) -> str:
 def subject_name(fault: Fault) -> str:
     """Return what an incident is called after: the workload, or the fault's own name."""
     return owner_of(fault.resource, fault.labels) if fault.resource else fault.name
+
+
+# Alerts that say that a whole node is gone: what fails on it has one cause.
+NODE_DOWN = frozenset(
+    {"KubeNodeNotReady", "KubeNodeUnreachable", "NodeDown", "NodeNotReady", "NodeUnreachable"}
+)
+
+
+def node_of(fault: Fault) -> str:
+    """Return the node that a fault says its resource is on; "" if it says none, or is about it."""
+    about_it = fault.resource is None or fault.resource.kind == "Node"
+    return "" if about_it else fault.labels.get("node", "")
+
+
+def node_key(cluster: str, node: str) -> str:
+    """Return the correlation key of a node's own faults."""
+    return f"resource/{keys.part(cluster)}/-/{keys.part(node)}"

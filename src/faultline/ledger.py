@@ -36,6 +36,7 @@ from faultline.budgets import (
     reservation,
     table,
 )
+from faultline.correlate import NODE_DOWN, node_key
 from faultline.errors import AlreadyExists, NotFound
 from faultline.event import CARRIED, CONTEXT_READY, Event
 from faultline.incidents import Incidents, content
@@ -71,6 +72,9 @@ def admit(wish: Wish, incidents: Incidents, job: Job, policy: Policy, now: dt.da
         view = read(incidents, job, now)
         if any(line.entry.wish.run == wish.run for line in view.lines):
             return Answer(Say.GO)
+        if reason := sheltered(incidents, wish):
+            _keep_waiting(wish, reason, incidents)
+            return Answer(Say.WAIT, reason)
         spent, budgets = spent_on(incidents, wish), policy.budgets
         if reason := exhausted(wish, ended(view), budgets, now, incident=spent):
             return Answer(Say.WITHOUT, reason)
@@ -87,7 +91,7 @@ def _not_next(
 ) -> str:
     if reason := refusal(wish, view.lines, now, policy):
         return reason
-    rivals = [w for w in waiting(incidents, policy, now) if w.run != wish.run]
+    rivals = [w for w in queue(incidents, policy, now) if w.run != wish.run]
     hopeful = [w for w in rivals if not expired(w, now, policy)]
     first = chosen([wish, *hopeful], view, now, policy)
     return "" if wish in first else f"{len(hopeful)} others wait, and some of them come first"
@@ -99,9 +103,13 @@ def _waits(
     if expired(wish, now, policy):
         minutes = (now - wish.since).total_seconds() / 60
         return Answer(Say.WITHOUT, f"it waited {minutes:.0f} minutes for an agent: {reason}")
+    _keep_waiting(wish, reason, incidents)
+    return Answer(Say.WAIT, reason)
+
+
+def _keep_waiting(wish: Wish, reason: str, incidents: Incidents) -> None:
     record = wish.model_copy(update={"reason": reason})
     _put_once(incidents, keys.waiting(wish.incident_id, wish.number), content(record))
-    return Answer(Say.WAIT, reason)
 
 
 def _append(wish: Wish, view: View, incidents: Incidents, policy: Policy, now: dt.datetime) -> bool:
@@ -195,12 +203,62 @@ def spent_on(incidents: Incidents, wish: Wish) -> Amount:
 def known(incidents: Incidents, wish: Wish) -> Wish:
     """Return the wish with the age it has on record, if it waits already."""
     before = incidents.wish(wish.incident_id, wish.number)
-    return wish.model_copy(update={"since": before.since}) if before else wish
+    if before is None:
+        return wish
+    return wish.model_copy(update={"since": _since(before, _shelter(incidents, wish))})
 
 
 def waiting(incidents: Incidents, policy: Policy, now: dt.datetime) -> list[Wish]:
     """Return the runs that wait for an agent, of the incidents that `sweep` looks at."""
     return [wish for wish in _asked(incidents, policy, now) if _waits_still(incidents, wish)]
+
+
+def queue(incidents: Incidents, policy: Policy, now: dt.datetime) -> list[Wish]:
+    """Return those of the waiting whose turn may come: no incident about their node is open."""
+    found, shelters = [], {}
+    for wish in waiting(incidents, policy, now):
+        place = (wish.cluster, wish.node)
+        if place not in shelters:
+            shelters[place] = _shelter(incidents, wish)
+        if not _is_open(shelters[place]) or wish.number > 1:
+            since = _since(wish, shelters[place])
+            found.append(wish.model_copy(update={"since": since}))
+    return found
+
+
+@dataclass(frozen=True)
+class Shelter:
+    """The newest incident that says that a node is gone; `closed_at` is None while it is open."""
+
+    incident_id: str
+    closed_at: dt.datetime | None
+
+
+def sheltered(incidents: Incidents, wish: Wish) -> str:
+    """Say which open incident looks into what this run would: its node is gone. "" if none does."""
+    shelter = _shelter(incidents, wish)
+    if shelter is None or not _is_open(shelter) or wish.number > 1:
+        return ""
+    return f"node {wish.node} is gone, and incident {shelter.incident_id} looks into that"
+
+
+def _shelter(incidents: Incidents, wish: Wish) -> Shelter | None:
+    claims = incidents.claims(node_key(wish.cluster, wish.node)) if wish.node else []
+    newest = claims[0].incident if claims else None
+    if newest is None or newest.fault.name not in NODE_DOWN:
+        return None
+    closed = incidents.closed(newest.id)
+    return Shelter(newest.id, closed.at if closed else None)
+
+
+def _is_open(shelter: Shelter | None) -> bool:
+    return shelter is not None and shelter.closed_at is None
+
+
+def _since(wish: Wish, shelter: Shelter | None) -> dt.datetime:
+    """Return since when it waits for its own sake: not while its node was looked into."""
+    closed_at = shelter.closed_at if shelter else None
+    return max(wish.since, closed_at) if closed_at else wish.since
 
 
 def _asked(incidents: Incidents, policy: Policy, now: dt.datetime) -> Iterator[Wish]:
@@ -217,11 +275,11 @@ def _waits_still(incidents: Incidents, wish: Wish) -> bool:
 
 def next_up(incidents: Incidents, job: Job, policy: Policy, now: dt.datetime) -> list[Wish]:
     """Return those waiting for whom something can be done now: an agent, or an answer without."""
-    queue = waiting(incidents, policy, now)
-    if not queue:
+    found = queue(incidents, policy, now)
+    if not found:
         return []
-    late = [wish for wish in queue if expired(wish, now, policy)]
-    hopeful = [wish for wish in queue if not expired(wish, now, policy)]
+    late = [wish for wish in found if expired(wish, now, policy)]
+    hopeful = [wish for wish in found if not expired(wish, now, policy)]
     return chosen(hopeful, read(incidents, job, now), now, policy) + late
 
 

@@ -414,6 +414,7 @@ class Wish(Value):
     cluster: str
     namespace: str = ""
     key: str  # correlation key: the workload
+    node: str = ""  # that it is on, if the fault says so
     engine: str
     severity: Severity = Severity.WARNING
     since: AwareDatetime  # when it was first asked for

@@ -322,3 +322,69 @@ def test_a_fault_that_clears_after_its_run_has_ended_saves_nothing() -> None:
     assert closed is not None
     assert closed.note == ""
     assert "runs/1/cancel.json" not in world.incidents.names(world.only)
+
+
+def node_down(world: World, **more) -> dict:
+    return {
+        "name": "KubeNodeNotReady", "condition": "node/n1", "starts_at": world.clock(),
+        "resource": Resource(kind="Node", name="n1"), "labels": {"node": "n1"},
+    } | more  # fmt: skip
+
+
+def test_a_node_that_is_gone_gets_one_agent_and_its_hundred_pods_none_but_a_link_each() -> None:
+    policy = Policy(engine="claude", slots=9, slots_per_cluster=9, runs_per_hour=99)
+    world = world_of(policy)
+    world.fault(**node_down(world)).settle()
+    for number in range(100):
+        fails(world, number, labels={"node": "n1"}).settle().pass_time(1)
+    for _ in range(15):
+        world.pass_time(60).ping().settle()
+    (parent,) = [id for id in world.ids if "-n1-" in id]
+    children = [id for id in world.ids if id != parent]
+
+    assert len(children) == 100
+    assert [run.incident_id for run in world.jobs.started.values()] == [parent]
+    for child in children:
+        link = world.incidents.wish(child, 1)
+        assert link is not None
+        assert link.reason == f"node n1 is gone, and incident {parent} looks into that"
+        assert parent.encode() in world.incidents.read(child, keys.README)
+        assert world.incidents.run_numbers(child) == [1]  # what the analyzers found, no more
+        assert world.incidents.run(child, 1) is None
+    assert len(world.chat.messages) == 0  # the node's run goes on; nobody heard of a hundred pods
+
+
+def test_a_pod_that_still_fails_when_its_node_is_back_gets_its_agent() -> None:
+    world = world_of(Policy(engine="claude", slots=9, slots_per_cluster=9))
+    gone = node_down(world)
+    world.fault(**gone).settle()
+    fails(world, 1, labels={"node": "n1"}).settle()
+    fails(world, 2, labels={"node": "n2"}).settle()  # another node: nothing shelters it
+    ends(world, world.jobs.live()[0]).settle().pass_time(3600)
+
+    assert [name for _, name in order(world)] == ["n1", "web002"]
+
+    world.clear(**gone).settle().pass_time(60).ping().settle()
+
+    assert [name for _, name in order(world)] == ["n1", "web002", "web001"]
+
+
+def test_a_minor_fault_of_a_node_shelters_nothing() -> None:
+    world = world_of(Policy(engine="claude", slots=9, slots_per_cluster=9))
+    world.fault(**node_down(world, name="NodeClockSkewDetected")).settle()
+    fails(world, 1, labels={"node": "n1"}).settle()
+
+    assert [name for _, name in order(world)] == ["n1", "web001"]
+
+
+def test_pods_that_waited_before_their_node_was_known_to_be_gone_are_held_too() -> None:
+    world = world_of(Policy(engine="claude"))
+    for number in range(5):
+        fails(world, number, labels={"node": "n1"}).settle().pass_time(1)
+    world.fault(**node_down(world)).settle()
+    for _ in range(3):
+        for run_id in world.jobs.live():
+            ends(world, run_id).settle()
+        world.pass_time(300).ping().settle()
+
+    assert [name for _, name in order(world)] == ["web000", "n1"]

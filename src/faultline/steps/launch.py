@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 
 from faultline import keys, views
+from faultline.correlate import node_of
 from faultline.diagnosis import diagnose
 from faultline.diagnosis.render import investigation
 from faultline.event import RUN_FINISHED, Event, to_json
@@ -91,6 +92,7 @@ def ask(run: Run, incident: Incident, ports: Ports) -> Answer:
         cluster=run.cluster,
         namespace=run.namespace,
         key=incident.key,
+        node=node_of(incident.fault),
         engine=run.engine,
         severity=incident.fault.severity,
         since=run.created_at,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -55,16 +56,19 @@ class FilesStore:
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
         path = self._path(key)
         with self._explained(key):
-            if path.is_dir():
+            there = _mode(path)
+            if stat.S_ISDIR(there):
                 raise Rejected(f"{key} is a folder of other records in this store, not a record")
-            if if_absent and path.exists():
+            if if_absent and there:
                 raise AlreadyExists(f"{key} is there already")
             written = self._write(data)
             try:
-                self._make_folders(path.parent)
+                changed = self._make_folders(path.parent)
                 self._name(written, path, if_absent=if_absent)
             finally:
                 written.unlink(missing_ok=True)
+            for folder in changed:  # deepest first: one commit of the disk mostly covers them all
+                _sync(folder)
 
     def list(self, prefix: str) -> Iterator[str]:
         folder = prefix.rpartition("/")[0]
@@ -86,9 +90,18 @@ class FilesStore:
         path = self._root / checked(key)
         if key.split("/", 1)[0] == _TMP:
             raise Rejected(f"{_TMP}/ is this store's own folder; no record can lie in it: {key}")
-        if not Path(os.path.realpath(path.parent)).is_relative_to(os.path.realpath(self._root)):
+        if self._has_link(key) and not path.parent.resolve().is_relative_to(self._root.resolve()):
             raise Rejected(f"{key} leads out of the store through a symbolic link")
         return path
+
+    def _has_link(self, key: str) -> bool:
+        """Say whether a folder of the key, below the root, is a symbolic link."""
+        folder = str(self._root)
+        for part in key.split("/")[:-1]:
+            folder = f"{folder}/{part}"
+            if os.path.islink(folder):  # noqa: PTH114  # on every access, and a Path is slow to make
+                return True
+        return False
 
     def _write(self, data: bytes) -> Path:
         """Write the bytes durably under a name that nobody reads."""
@@ -113,17 +126,17 @@ class FilesStore:
                 raise AlreadyExists(f"{path.relative_to(self._root)} is there already") from None
         else:
             written.replace(path)
-        _sync(path.parent)
 
-    def _make_folders(self, folder: Path) -> None:
-        missing = []
+    def _make_folders(self, folder: Path) -> tuple[Path, ...]:
+        """Make the folder and what is missing above it; return whose names are not durable yet."""
+        missing, last = [], folder
         while not folder.is_dir() and folder != self._root:
             missing.append(folder)
             folder = folder.parent
         for made in reversed(missing):
             with contextlib.suppress(FileExistsError):  # another writer made it; or it is a file
                 made.mkdir(mode=0o700)
-            _sync(made.parent)
+        return (last, *(made.parent for made in missing))
 
     def _below(self, folder: Path, name: str, prefix: str) -> Iterator[str]:
         """Yield the keys below, in order: a folder sorts by its name with the slash."""
@@ -173,6 +186,14 @@ class FilesStore:
                 ) from None
             hint = _HINTS.get(error.errno or 0, error.strerror)
             raise StoreDown(f"the store at {self._root} did not take {what}: {hint}") from error
+
+
+def _mode(path: Path) -> int:
+    """Return what lies there, as `stat` says it; 0 if nothing does."""
+    try:
+        return path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return 0
 
 
 def _sync(folder: Path) -> None:

@@ -151,3 +151,17 @@ def test_every_trigger_has_patience_a_dead_letter_sink_and_someone_who_is_told()
         handler = limits[trigger["spec"]["subscriber"]["ref"]["name"]]
         assert int(delivery["timeout"].removeprefix("PT").removesuffix("S")) >= handler
     assert "faultline_events_dead_lettered_total" in ALERTS["FaultlineDeadLetters"]["expr"]
+
+
+def test_the_service_monitor_selects_services_that_are_there() -> None:
+    text = (ROOT / "infra/monitoring/service-monitor.yaml").read_text("utf-8")
+    spec = yaml.safe_load(text)["spec"]
+    (wanted,) = spec["selector"]["matchExpressions"]
+    services = {
+        service["metadata"]["labels"][wanted["key"]]: service["spec"]["ports"]
+        for service in manifests("Service")
+        if service["apiVersion"] == "v1"
+    }
+
+    for name in wanted["values"]:
+        assert [port["name"] for port in services[name]] == [spec["endpoints"][0]["port"]]

@@ -26,14 +26,14 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
-from faultline import keys
+from faultline import keys, traces
 from faultline.adapters.stores import open_store
-from faultline.agent.attempt import Attempt
+from faultline.agent.attempt import Attempt, secrets_of
 from faultline.agent.process import harden
 from faultline.errors import FaultlineError, NotFound, Rejected
-from faultline.event import Event
+from faultline.event import Event, from_json
 from faultline.incidents import Incidents
-from faultline.logs import configure
+from faultline.logs import about, configure
 from faultline.model import Run
 from faultline.wire import from_bytes
 
@@ -49,10 +49,13 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
-        configure(environment.get("LOG_LEVEL", "info"))
+        configure(environment.get("LOG_LEVEL", "info"), known=secrets_of(environment))
         incidents = Incidents(open_store(_needed(environment, "FAULTLINE_STORE")))
         run = named_run(incidents, environment)
-        Attempt(run, incidents, environment, stop).finish()
+        context = traces.context_of(from_json(run.cause))
+        trace_id = context.trace_id if context else None
+        with about(incident_id=run.incident_id, cluster=run.cluster, trace_id=trace_id):
+            Attempt(run, incidents, environment, stop).finish()
     except FaultlineError as error:
         log.critical("%s", error, extra={"event": "run.failed"})
         if isinstance(error, Rejected | NotFound):

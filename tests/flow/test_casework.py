@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -275,13 +277,13 @@ def test_the_demo_ends_verified_and_its_incident_becomes_a_case_with_what_was_me
 ) -> None:
     demo, out = tmp_path / "demo", str(tmp_path / "cases")
 
-    code = main(["demo", "--keep", str(demo)])
-    shown = capsys.readouterr().out
+    command = [sys.executable, "-m", "faultline", "demo", "--keep", str(demo)]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     where = ["--store", f"file://{demo / 'store'}", "--manifests", str(demo / "repository")]
     promoted = main(["promote", "last", *where, "--out", out])
 
     (truth,) = (json.loads(path.read_text()) for path in Path(out).glob("*/truth.json"))
-    assert (code, promoted, main(["eval", out])) == (0, 0, 0)
+    assert (promoted, main(["eval", out])) == (0, 0)
     assert "the fix held" in shown
     assert (truth["origin"], truth["after"], truth["held"]) == ("merged", "256Mi", "verified")
     assert capsys.readouterr().out.splitlines()[-1].split() == ["all", "1", "1", "0", "0"]

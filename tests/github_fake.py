@@ -112,6 +112,7 @@ class GitHubFake:
         self.accidents: Callable[[str, str], httpx.Response | str | None] = lambda *_: None
         self.archived, self.number, self.me = False, 0, "faultline[bot]"
         self.token = TOKEN
+        self.clock: Callable[[], dt.datetime] = lambda: NOW
         self.refs["main"] = self.commit_of(files or {}, [], "shop", "Ada", "ada@shop.example")
 
     def github(self, **more: Any) -> GitHub:
@@ -363,6 +364,7 @@ class GitHubFake:
     def _numbered(self, title: str, body: str) -> dict[str, Any]:
         self.number += 1
         return {
+            "created_at": f"{self.clock():%Y-%m-%dT%H:%M:%SZ}",
             "number": self.number,
             "title": title,
             "body": body,

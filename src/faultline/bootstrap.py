@@ -244,11 +244,17 @@ def code_hosts(settings: Settings) -> Sequence[Outlet]:
         return []
     author, prefix = settings.author, settings.branch_prefix
     if settings.github_repo:
-        from faultline.adapters.outlets.github import GitHubOutlet
+        from faultline.adapters.outlets.github import GitHubOutlet, Limits
 
-        safe = settings.safe_mode
-        hub = github(settings)
-        return [GitHubOutlet(hub, clock=now, branch_prefix=prefix, author=author, safe_mode=safe)]
+        hub = GitHubOutlet(
+            github(settings),
+            clock=now,
+            branch_prefix=prefix,
+            author=author,
+            safe_mode=settings.safe_mode,
+            limits=Limits(settings.pulls_open, settings.pulls_per_hour),
+        )
+        return [hub]
     if settings.safe_mode or not settings.manifests:
         return []
     if not (Path(settings.manifests) / ".git").exists():

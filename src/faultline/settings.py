@@ -142,6 +142,12 @@ class Settings(BaseModel):
     github_app_key: str = _field(
         "", "FAULTLINE_GITHUB_APP_KEY", "private key of that App, PEM", secret=True
     )
+    pulls_open: int = _field(
+        10, "FAULTLINE_PULLS_OPEN", "pull requests of ours open at once; 0: any number", ge=0
+    )
+    pulls_per_hour: int = _field(
+        2, "FAULTLINE_PULLS_PER_HOUR", "pull requests made an hour; 0: any number", ge=0
+    )
     safe_mode: bool = _field(
         False, "FAULTLINE_SAFE_MODE", "no pull request: a comment on an issue instead"
     )

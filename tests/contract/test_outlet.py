@@ -171,6 +171,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
     return make(tmp_path)
 
 
+@pytest.mark.covers("S2-48")
 def test_an_outlet_is_told_once(place: Place) -> None:
     told = place.report()
     first = place.outlet.deliver(told, None)

@@ -144,7 +144,7 @@ def test_a_pull_request_that_failed_is_an_issue_and_the_message_claims_none() ->
     town.world.alert().settle()
 
     [message] = town.slack.top()
-    assert "could not be made" in town.hub.said_on(1)[0]
+    assert "No pull request could be made" in town.hub.said_on(1)[0]
     assert "issue" in str(next(b for b in message["blocks"] if b["type"] == "actions"))
     assert "A pull request is there" not in str(message)
 

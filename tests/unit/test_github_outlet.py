@@ -15,8 +15,9 @@ from outlet_world import report as plain_report
 
 from faultline.adapters.github import GitHub
 from faultline.adapters.manifests import GitHubManifests
-from faultline.adapters.outlets.github import GitHubOutlet
+from faultline.adapters.outlets.github import GitHubOutlet, Limits
 from faultline.errors import Busy, Rejected, Unavailable
+from faultline.event import parse_time
 from faultline.model import Change, PatchRules, Receipt, Report
 from faultline.proposal import diff, propose
 
@@ -384,10 +385,79 @@ def test_the_next_episode_after_a_closed_one_gets_a_pull_request(hub: GitHubFake
     assert [p["state"] for p in hub.pulls.values()] == ["closed", "open"]
 
 
+# limits
+
+
+class Time:
+    """Time that passes when told to, for us and for GitHub."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> dt.datetime:
+        return self.now
+
+
+def flood(hub: GitHubFake, told: GitHubOutlet, time: Time, minutes: int) -> list[Receipt]:
+    """Forty workloads break, one after the other, each with a patch."""
+    hub.clock = time
+    report = proposing(hub)
+    receipts = []
+    for n in range(40):
+        incident = INCIDENT.model_copy(
+            update={"id": f"20261121-w{n}-000000{n:02x}", "key": f"resource/prod/shop/w{n}"}
+        )
+        receipts.append(told.deliver(report.model_copy(update={"incident": incident}), None))
+        time.now += dt.timedelta(minutes=minutes)
+    return receipts
+
+
+@pytest.mark.covers("STM-08")
+@pytest.mark.parametrize(("minutes", "made"), [(1, 2), (20, 10), (90, 10)])
+def test_a_flood_makes_few_pull_requests_and_issues_for_the_rest(
+    hub: GitHubFake, minutes: int, made: int
+) -> None:
+    time = Time()
+    told = GitHubOutlet(hub.github(), clock=time)
+
+    receipts = flood(hub, told, time, minutes)
+
+    assert len(hub.pulls) == made
+    assert len(hub.issues) == 40 - made
+    stamps = sorted(parse_time(pull["created_at"]) for pull in hub.pulls.values())
+    hour = dt.timedelta(hours=1)
+    assert all(later - first >= hour for first, later in zip(stamps, stamps[2:], strict=False))
+    assert all(receipt.url for receipt in receipts)
+    assert "pull requests of ours" in hub.said_on(max(hub.issues))[0]
+    assert set(hub.refs) == {"main", *(pull["head"]["ref"] for pull in hub.pulls.values())}
+
+
+def test_without_limits_each_gets_its_pull_request(hub: GitHubFake) -> None:
+    time = Time()
+
+    flood(hub, GitHubOutlet(hub.github(), clock=time, limits=Limits(0, 0)), time, 1)
+
+    assert len(hub.pulls) == 40
+
+
+def test_a_retry_after_the_flood_gets_its_pull_request(hub: GitHubFake) -> None:
+    time = Time()
+    told = GitHubOutlet(hub.github(), clock=time, limits=Limits(open=0, hourly=2))
+    receipts = flood(hub, told, time, 1)
+    last = INCIDENT.model_copy(
+        update={"id": "20261121-w39-00000027", "key": "resource/prod/shop/w39"}
+    )
+    time.now += dt.timedelta(hours=1)
+
+    again = told.deliver(proposing(hub, incident=last, run=2), receipts[-1])
+
+    assert "pull" in again.details
+
+
 # issues
 
 
-@pytest.mark.covers("S3-58", "S3-84")
+@pytest.mark.covers("S3-84")
 def test_in_safe_mode_the_diagnosis_is_a_comment_and_nothing_is_pushed(hub: GitHubFake) -> None:
     report = proposing(hub)
     told = outlet(hub, safe_mode=True)
@@ -429,6 +499,20 @@ def test_an_issue_that_a_person_closed_is_not_opened_again(hub: GitHubFake) -> N
     assert "closed the issue" in again.details["left"]
     assert "More." not in hub.said_on(1)[0]
     assert [i["state"] for i in hub.issues.values()] == ["closed", "open"]
+
+
+def test_a_pull_request_with_the_label_is_not_taken_for_the_issue(hub: GitHubFake) -> None:
+    told = outlet(hub, safe_mode=True)
+    ours = outlet(hub).deliver(proposing(hub), None)
+    labelled = hub.pulls[1] | {"labels": [{"name": "faultline"}]}
+    hub.issues[1] = {k: v for k, v in labelled.items() if k not in ("head", "base")}
+    following = INCIDENT.model_copy(update={"id": "20261122-api-99999999", "episode": 2})
+
+    receipt = told.deliver(plain_report(incident=following), None)
+
+    assert ours.details["pull"] == "1"
+    assert receipt.details["issue"] == "2"
+    assert hub.said_on(1) == []
 
 
 def test_a_comment_that_only_looks_like_ours_is_not_edited(hub: GitHubFake) -> None:
@@ -582,7 +666,6 @@ def test_an_enterprise_server_is_asked_at_its_own_address() -> None:
 # manifests
 
 
-@pytest.mark.covers("S3-52")
 def test_manifests_are_read_without_a_clone(hub: GitHubFake) -> None:
     hub.push("main", {"README.md": b"no manifest", "big.yaml": b"a: " + b"b" * 2_000_000})
     manifests = GitHubManifests(hub.github())

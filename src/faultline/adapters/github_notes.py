@@ -7,6 +7,7 @@ and it is left alone. Whatever stands outside of the marks is never touched.
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import re
 from collections.abc import Iterable
@@ -16,6 +17,7 @@ from faultline.adapters.github import GitHub
 from faultline.model import Incident, Report
 
 LABEL = "faultline"  # only people who may triage can set one: strangers cannot fake our issues
+CLOCKS_APART = dt.timedelta(hours=1)  # ours and GitHub's, at most
 BODY_CHARS_MAX = 60_000  # GitHub ends a body at 65,536
 _BEGIN = re.compile(
     r"<!-- faultline incident=([a-z0-9-]+) workload=([0-9a-f]{16}) note=([a-z0-9-]+)"
@@ -78,7 +80,7 @@ class Notes:
         """Write a comment on an issue or pull request of ours, once; return its address."""
         ours = written(report, note, text)
         place = f"/issues/{on['number']}/comments"
-        since = report.incident.opened_at.strftime("%Y-%m-%dT%H:%M:%SZ")
+        since = f"{report.incident.opened_at - CLOCKS_APART:%Y-%m-%dT%H:%M:%SZ}"
         found = self._find(self._github.pages(place, since=since), on, report, note)
         if found is None:
             return str(self._github.post(place, {"body": ours}).data["html_url"])
@@ -104,7 +106,8 @@ class Notes:
             return known
         for issue in self._github.pages("/issues", labels=LABEL, state="open"):
             known_mark = mark(issue.get("body"))
-            if known_mark and known_mark.workload == workload(report.incident):
+            about = known_mark and known_mark.note == "issue"  # GitHub lists pull requests here too
+            if about and known_mark and known_mark.workload == workload(report.incident):
                 return issue
         title = f"{name}: incidents without a pull request"
         text = (

@@ -9,8 +9,8 @@ People come first: no push over their commits, no reopening, no edit of their wo
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from faultline.adapters.github import GitHub
@@ -22,6 +22,13 @@ from faultline.event import parse_time
 from faultline.model import Merged, Receipt, Report
 
 SAFE_MODE = "Safe mode is on: no pull request is made, and what is changed below is a suggestion."
+
+
+class Limits(NamedTuple):
+    """How many pull requests people want to see from us; 0: any number. Counted, not locked."""
+
+    open: int = 10
+    hourly: int = 2
 
 
 class GitHubOutlet:
@@ -38,12 +45,14 @@ class GitHubOutlet:
         author: str = "Faultline",
         email: str = "faultline@localhost",
         safe_mode: bool = False,
+        limits: Limits | None = None,
     ) -> None:
         self._github, self._notes = github, Notes(github)
         self._clock = clock
         self._prefix = branch_prefix
         self._branches = Branches(github, author=author, email=email)
         self._safe_mode = safe_mode
+        self._limits = limits or Limits()
 
     def deliver(self, report: Report, receipt: Receipt | None) -> Receipt:
         """Make the pull request or the comment, or edit it. Raises Busy, Unavailable, Rejected."""
@@ -57,7 +66,7 @@ class GitHubOutlet:
         try:
             return self._propose(report, branch, receipt)
         except Rejected as error:
-            why = f"The pull request could not be made; the change below is on no branch. {error}"
+            why = f"No pull request could be made; the change below is on no branch. {error}."
             try:
                 return self._issue(report, branch, receipt, why)
             except Rejected:
@@ -101,8 +110,11 @@ class GitHubOutlet:
 
     def _propose(self, report: Report, branch: str, told: Receipt | None) -> Receipt:
         default = self._github.default_branch()
-        if other := self._of_workload(report):
+        found = list(self._github.pages("/pulls", state="open"))
+        ours = [pull for pull in found if self._heads(pull).startswith(self._prefix)]
+        if other := _of_workload(ours, report):
             return self._again(other, branch, report, told)
+        self._room(len(ours))
         self._branches.push(report, branch, default)
         title = report.title
         body = written(report, f"run-{report.run}", report.text, title)
@@ -115,14 +127,18 @@ class GitHubOutlet:
                 raise
         return self._receipt(pull, branch, report, told)
 
-    def _of_workload(self, report: Report) -> dict[str, Any] | None:
-        """Return an open pull request of ours about the same workload, from an earlier episode."""
-        for pull in self._github.pages("/pulls", state="open"):
-            known = mark(pull["body"])
-            about = known is not None and known.workload == workload(report.incident)
-            if about and self._heads(pull).startswith(self._prefix):
-                return pull
-        return None
+    def _room(self, open_now: int) -> None:
+        """Raise Rejected if there are as many pull requests of ours as people want to review."""
+        if self._limits.open and open_now >= self._limits.open:
+            raise Rejected(f"{open_now} pull requests of ours are open already")
+        if not self._limits.hourly:
+            return
+        since = self._clock() - dt.timedelta(hours=1)
+        newest = self._github.get("/pulls", state="all", sort="created", direction="desc").data
+        mine = [pull for pull in newest if self._heads(pull).startswith(self._prefix)]
+        made = sum(parse_time(pull["created_at"]) > since for pull in mine)
+        if made >= self._limits.hourly:
+            raise Rejected(f"{made} pull requests of ours were made within an hour")
 
     def _again(
         self, pull: dict[str, Any], branch: str, report: Report, told: Receipt | None
@@ -208,3 +224,9 @@ class GitHubOutlet:
             made_at=told.made_at if told else self._clock(),
             details={name: value for name, value in known.items() if value},
         )
+
+
+def _of_workload(pulls: Iterable[dict[str, Any]], report: Report) -> dict[str, Any] | None:
+    """Return the one that is about the report's workload, from an earlier episode."""
+    wanted = workload(report.incident)
+    return next((p for p in pulls if (m := mark(p["body"])) and m.workload == wanted), None)

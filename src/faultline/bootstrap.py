@@ -24,7 +24,6 @@ from faultline.ports import Manifests, Outlet, Ports, Runner, Sink, Source
 from faultline.settings import ENGINES, Settings, load, value
 from faultline.store import Store
 from faultline.traces import Spans
-from faultline.views import check_templates
 
 if TYPE_CHECKING:
     from faultline.adapters.github import GitHub
@@ -78,6 +77,8 @@ def check(settings: Settings) -> None:
     if settings.templates:
         check_templates(settings.templates)
     spans(settings)
+        from faultline.views import check_templates
+
 
 
 def spans(settings: Settings) -> Spans | None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from faultline import documents, keys
+from faultline import keys
 from faultline.errors import Rejected
 from faultline.model import Index, Origin
 
@@ -75,6 +75,9 @@ def images_that_ran(capsule: Capsule) -> frozenset[str]:
 
 def objects(capsule: Capsule) -> tuple[dict[str, Any], ...]:
     """Return the cluster's objects in a capsule, in order of their files; unreadable ones not."""
+    from faultline import documents  # and with it YAML, which most steps never need
+
+
     found: list[dict[str, Any]] = []
     for name in capsule.names():
         if name.startswith("context/objects/") and name.endswith((".yaml", ".yml")):

@@ -1,22 +1,32 @@
-"""STEPS: name -> step. Which event reaches which step stands in the Triggers, and only there."""
+"""STEPS: name -> step. Which event reaches which step stands in the Triggers, and only there.
+
+A step is imported when it is asked for, so that a process that serves one loads one.
+"""
 
 from __future__ import annotations
 
-from faultline.ports import Step
-from faultline.steps.close import close
-from faultline.steps.context import context
-from faultline.steps.launch import launch
-from faultline.steps.package import package
-from faultline.steps.sweep import sweep
-from faultline.steps.triage import triage
-from faultline.steps.verify import verify
+from collections.abc import Iterator, Mapping
+from importlib import import_module
 
-STEPS: dict[str, Step] = {
-    "triage": triage,
-    "context": context,
-    "launch": launch,
-    "package": package,
-    "close": close,
-    "sweep": sweep,
-    "verify": verify,
-}
+from faultline.ports import Step
+
+NAMES = ("triage", "context", "launch", "package", "close", "sweep", "verify")
+
+
+class Steps(Mapping[str, Step]):
+    """The steps by name; each is the function of its module's name in `faultline.steps`."""
+
+    def __getitem__(self, name: str) -> Step:
+        if name not in NAMES:
+            raise KeyError(name)
+        step: Step = getattr(import_module(f"faultline.steps.{name}"), name)
+        return step
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(NAMES)
+
+    def __len__(self) -> int:
+        return len(NAMES)
+
+
+STEPS = Steps()

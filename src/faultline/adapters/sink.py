@@ -18,10 +18,8 @@ class HttpSink:
     def __init__(
         self, url: str, *, sleep: Callable[[float], None], client: Any = None, timeout_s: float = 30
     ) -> None:
-        import httpx
-
-        self._url, self._sleep = url, sleep
-        self._client = client or httpx.Client(timeout=timeout_s, follow_redirects=False)
+        self._url, self._sleep, self._timeout_s = url, sleep, timeout_s
+        self._client = client  # made at the first use: most processes that could send never do
 
     def send(self, event: Event) -> None:
         """Return once the other side answered 2xx. Raises Rejected, Busy or Unavailable."""
@@ -37,6 +35,8 @@ class HttpSink:
     def _send(self, event: Event) -> None:
         import httpx
 
+        if self._client is None:
+            self._client = httpx.Client(timeout=self._timeout_s, follow_redirects=False)
         headers, body = encode(event)
         try:
             answer = self._client.post(self._url, headers=headers, content=body)

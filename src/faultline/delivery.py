@@ -10,11 +10,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from faultline import documents
-from faultline.deployed import Hints
 from faultline.errors import Rejected
+from faultline.hints import Hints
 from faultline.merging import Object, part
 from faultline.model import Target
 
@@ -41,7 +42,9 @@ def hints(objects: Sequence[Object], target: Target) -> Hints:
     labels, notes = part(metadata, "labels"), part(metadata, "annotations")
     said = next(_delivered(objects, labels, notes), Hints())
     origin = _origin(notes)
-    return Hints(said.by, said.directories, (origin,) if origin else (), said.values, said.refusal)
+    files = (origin,) if origin else ()
+    release = said.release or str(notes.get("meta.helm.sh/release-name") or "")
+    return replace(said, files=files, release=release)
 
 
 def _is(value: Object, target: Target) -> bool:
@@ -93,9 +96,10 @@ def _application(value: Object) -> Hints:
     overriding = [key for key in _REWRITES if part(source, "kustomize").get(key)]
     overriding += [key for key in _OVERRIDES if helm.get(key)]
     overriding += ["plugin"] if source.get("plugin") else []
-    listed_values = helm.get("valueFiles")
-    values = [str(v) for v in listed_values] if isinstance(listed_values, list) else []
-    return _from(by, str(source["path"]), overriding, tuple(values))
+    listed = helm.get("valueFiles")
+    values = tuple(str(file) for file in listed) if isinstance(listed, list) else ()
+    release = str(helm.get("releaseName") or part(value, "metadata")["name"])
+    return replace(_from(by, str(source["path"]), overriding), values=values, release=release)
 
 
 def _kustomization(value: Object) -> Hints:
@@ -104,7 +108,7 @@ def _kustomization(value: Object) -> Hints:
     return _from(by, str(spec.get("path") or ""), [key for key in _REWRITES if spec.get(key)])
 
 
-def _from(by: str, path: str, overriding: Sequence[str], values: tuple[str, ...] = ()) -> Hints:
+def _from(by: str, path: str, overriding: Sequence[str]) -> Hints:
     if overriding:
         reason = (
             f"expected files that decide the field, but {by} sets {', '.join(overriding)} itself"
@@ -113,7 +117,7 @@ def _from(by: str, path: str, overriding: Sequence[str], values: tuple[str, ...]
     directory = posixpath.normpath(path.strip("/") or ".")
     if directory.startswith(".."):
         return Hints(by, refusal=f"expected a path inside the repository in {by}, got {path[:80]}")
-    return Hints(by, ("" if directory == "." else directory,), values=values)
+    return Hints(by, ("" if directory == "." else directory,))
 
 
 def _origin(notes: Object) -> str:

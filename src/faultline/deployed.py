@@ -15,22 +15,12 @@ from dataclasses import dataclass, replace
 from faultline import charts, kustomize, merging, overlays
 from faultline.documents import Object
 from faultline.errors import Rejected
+from faultline.hints import Hints as Hints
 from faultline.kustomize import Rendered, Repository
 from faultline.model import Target
 
 # `name: api` of an object: not that of an item of a list, and not the end of a longer key
 _NAMED = rb"(?<![\w./-])(?<!-\s)name[\"']?\s*:\s*(?:&\S+\s+)?[\"']?(?:%s)[\"']?\s*(?:[#,}]|$)"
-
-
-@dataclass(frozen=True)
-class Hints:
-    """What a cluster says of where an object comes from. Empty: nothing is known."""
-
-    by: str = ""  # the object that delivers it, such as Application shop
-    directories: tuple[str, ...] = ()  # that it is delivered from; "" is the top
-    files: tuple[str, ...] = ()  # ends of the paths of files that the object was written in
-    values: tuple[str, ...] = ()  # values files of a chart, the last one wins
-    refusal: str = ""  # why no file decides what is deployed
 
 
 @dataclass(frozen=True)

@@ -151,6 +151,24 @@ def _replaced(value: Any, path: Path, new: Any, above: Step) -> Any:
     return [*items, _replaced({step.key: step.value}, rest, new, step)]
 
 
+def differ_only(before: list[Any], after: list[Any], old: Any, new: Any) -> bool:
+    """Say whether two lists differ in nothing but the one `old` of the first, which became `new`.
+
+    Types count, the order of keys does not.
+    """
+    plain = [_plain(value) for value in before]
+    if plain.count(_plain(old)) == 1:
+        plain[plain.index(_plain(old))] = _plain(new)
+    return plain == [_plain(value) for value in after]
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as text in which the order of keys does not show, and types do."""
+    if isinstance(value, dict):
+        return sorted((repr(key), _plain(inner)) for key, inner in value.items())
+    return [_plain(item) for item in value] if isinstance(value, list) else repr(value)
+
+
 def kind(value: Any) -> str:
     """Say in a word what a value is, for messages."""
     if isinstance(value, dict):

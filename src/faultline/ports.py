@@ -9,12 +9,15 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from faultline.event import Event
 from faultline.incidents import Incidents
 from faultline.model import Incident, JobState, Merged, Policy, Receipt, Report, Run
 from faultline.traces import Spans
+
+if TYPE_CHECKING:
+    from faultline.charts import Render
 
 
 class Runner(Protocol):
@@ -108,6 +111,7 @@ class Ports:
     policy: Policy
     clock: Callable[[], dt.datetime]
     spans: Spans | None = None  # where spans go; None: tracing is off
+    render: Render | None = None  # renders Helm charts; None: helm is not installed
 
 
 Step = Callable[[Event, Ports], Event | None]

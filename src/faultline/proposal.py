@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from faultline import changes, checks, delivery, fields, fits, splice
-from faultline.deployed import Hints
+from faultline.charts import Render
 from faultline.errors import FaultlineError, Rejected
 from faultline.limits import patch_files_max, patch_lines_max
 from faultline.model import Change, Diagnosis, FileChange, PatchRules, Proposal
@@ -48,8 +48,11 @@ class _Work:
     ran: Collection[str]
     objects: Sequence[dict[str, Any]]
 
-    def hints(self, change: Change) -> Hints:
-        return delivery.hints(self.objects, change.target)
+    render: Render | None
+
+    def where(self, change: Change) -> splice.Where:
+        hints = delivery.hints(self.objects, change.target)
+        return splice.Where(self.within, hints, self.render)
 
 
 def propose(
@@ -60,25 +63,28 @@ def propose(
     revision: str,
     ran: Collection[str] = (),
     objects: Sequence[dict[str, Any]] = (),
+    render: Render | None = None,
 ) -> Proposal:
     """Judge a diagnosis' changes and make them, on a copy of `files` as of `revision`.
 
     `ran` are the images that are known to have run before; `objects` those of the cluster: they
-    say where a workload comes from, and what it has to fit. Never raises for what a diagnosis or a
-    manifest says: it lands in `refused`.
+    say where a workload comes from, and what it has to fit. `render` renders Helm charts; without
+    it they are refused. Never raises for what a diagnosis or a manifest says: it lands in
+    `refused`.
     """
     wanted = diagnosis.changes if diagnosis else ()
     if 2 * len(wanted) > patch_lines_max:  # a line out and a line in, each
         reason = f"size: {len(wanted)} changes are more than {patch_lines_max} lines"
         return Proposal(refused={"patch": reason}, base=revision)
     within = frozenset(path for path in files if not protected(path, rules))
-    work = _Work(dict(files), within, rules, ran, objects)
+    work = _Work(dict(files), within, rules, ran, objects, render)
     refused: dict[str, str] = {}
     said: list[str] = []
     for change in wanted:
         try:
-            work.files.update(_applied(work, change))
-            said.append(_sentence(change, rules))
+            made = _applied(work, change)
+            work.files.update(made.files)
+            said += [_sentence(change, rules), *made.said]
         except FaultlineError as error:
             refused[changes.label(change)] = str(error) + _elsewhere(work, change)
     if not refused:
@@ -88,12 +94,14 @@ def propose(
         said += [*more, *fit.said]
     if refused or not wanted:
         return Proposal(refused=refused, base=revision)
-    made = tuple(
+    differing = tuple(
         FileChange(path=path, before=files[path].decode(), after=work.files[path].decode())
         for path in sorted(work.files)
         if work.files[path] != files[path]
     )
-    return Proposal(accepted=wanted, files=made, base=revision, checks=tuple(said))
+    return Proposal(
+        accepted=wanted, files=differing, base=revision, checks=tuple(dict.fromkeys(said))
+    )
 
 
 def diff(proposal: Proposal) -> str:
@@ -128,17 +136,17 @@ def _part(glob: str) -> str:
     return "".join(wild.get(character, re.escape(character)) for character in glob)
 
 
-def _applied(work: _Work, change: Change) -> Mapping[str, bytes]:
+def _applied(work: _Work, change: Change) -> splice.Made:
     """Return the files that a change makes different. Raises Rejected."""
     if reason := changes.refusal(change, work.rules, ran=work.ran):
         raise Rejected(reason)
-    stands = splice.current(work.files, change, within=work.within, hints=work.hints(change))
+    stands = splice.current(work.files, change, work.where(change))
     if not _agrees(change, stands):
         said = "nothing" if change.before is None else repr(change.before)
         shown = "a value" if change.field.endswith(".value") else repr(stands)
         raise Rejected(f"stale: the diagnosis saw {said:.80}, the manifests say {shown:.80}")
-    made = splice.apply(work.files, change, within=work.within, hints=work.hints(change))
-    if not made:
+    made = splice.make(work.files, change, work.where(change))
+    if not made.files:
         raise Rejected("unchanged: the manifests have this value already")
     return made
 
@@ -224,7 +232,7 @@ def _stands(work: _Work, change: Change, path: fields.Path) -> Any:
     """Return what a neighbouring field says; MISSING if it cannot be found."""
     neighbour = change.model_copy(update={"field": fields.text(path)})
     try:
-        return splice.current(work.files, neighbour, within=work.within, hints=work.hints(change))
+        return splice.current(work.files, neighbour, work.where(change))
     except FaultlineError:
         return fields.MISSING
 

@@ -8,14 +8,16 @@ field may change is `changes.py`; where it is said is `places.py`; the character
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from faultline import deployed, documents, edits, fields, kustomize, places
-from faultline.deployed import Deployed, Hints
+from faultline import charts, deployed, documents, edits, fields, kustomize, places
+from faultline.charts import Installed, Render
+from faultline.deployed import Deployed
 from faultline.documents import Document
 from faultline.edits import Scalar
 from faultline.errors import Rejected
 from faultline.fields import Path
+from faultline.hints import Hints
 from faultline.kustomize import Rendered, Repository
 from faultline.limits import MIB
 from faultline.model import Change, Target
@@ -24,32 +26,49 @@ from faultline.places import Place
 rendered_bytes_max = 4 * MIB  # of the files of one kustomization
 
 
+class Where(NamedTuple):
+    """What is known beside the files: which may change, what delivers the object, what renders."""
+
+    within: Collection[str] | None = None  # files that may change; None: all
+    hints: Hints = Hints()
+    render: Render | None = None  # of Helm charts; None: Helm is not installed
+
+
+class Made(NamedTuple):
+    """The files that differ, and what was seen, in sentences."""
+
+    files: Mapping[str, bytes]
+    said: tuple[str, ...] = ()
+
+
 def apply(
-    files: Mapping[str, bytes],
-    change: Change,
-    *,
-    within: Collection[str] | None = None,
-    hints: Hints | None = None,
+    files: Mapping[str, bytes], change: Change, where: Where | None = None
 ) -> Mapping[str, bytes]:
+    """Return the files that differ once the field has its new value. As `make`, without words."""
+    return make(files, change, where).files
+
+
+def make(files: Mapping[str, bytes], change: Change, where: Where | None = None) -> Made:
     """Return the files that differ once the field has its new value: one, or none.
 
-    `within`: the files that may change; None: all. Raises Rejected if there is not exactly one
-    place that decides the field, or if it cannot be changed there without touching anything else.
+    Raises Rejected if there is not exactly one place that decides the field, or if it cannot be
+    changed there without touching anything else.
     """
-    after = change.after
+    where, after = where or Where(), change.after
     if not isinstance(after, Scalar):
         raise Rejected(f"expected a single new value for {change.field}, got {after!r:.80}")
-    repository, path = Repository.of(files), fields.parse(change.field)
-    found = deployed.find(repository, change.target, within, hints)
-    if same(fields.get(found.item.value, path), after):
-        return {}
-    place = places.decide(repository, found, path, after)
-    file = place.text.file
-    if within is not None and file not in within:
-        raise Rejected(f"expected a file that may change, but the field is set in {file}")
-    changed = _edited(files, place)
-    _judge(repository, found, place, {**files, file: changed}, path, after)
-    return {file: changed}
+    path, found = fields.parse(change.field), _find(files, change, where)
+    if same(fields.get(_value(found), path), after):
+        return Made({})
+    if isinstance(found, Installed):
+        made = _in_chart(found, change, where, after)
+    else:
+        made = _in_manifests(files, found, where, path, after)
+    if hidden := [
+        file for file in made.files if where.within is not None and file not in where.within
+    ]:
+        raise Rejected(f"expected a file that may change, but the field is set in {hidden[0]}")
+    return made
 
 
 def locate(files: Mapping[str, bytes], target: Target) -> list[str]:
@@ -57,16 +76,79 @@ def locate(files: Mapping[str, bytes], target: Target) -> list[str]:
     return deployed.holding(Repository.of(files), target)
 
 
-def current(
-    files: Mapping[str, bytes],
-    change: Change,
-    *,
-    within: Collection[str] | None = None,
-    hints: Hints | None = None,
-) -> Any:
+def current(files: Mapping[str, bytes], change: Change, where: Where | None = None) -> Any:
     """Return what the files deploy in the field now; MISSING if nothing. Raises Rejected."""
-    found = deployed.find(Repository.of(files), change.target, within, hints)
-    return fields.get(found.item.value, fields.parse(change.field))
+    return fields.get(_value(_find(files, change, where or Where())), fields.parse(change.field))
+
+
+def _find(files: Mapping[str, bytes], change: Change, where: Where) -> Deployed | Installed:
+    """Return the object as plain manifests deploy it, or as a chart makes it. Raises Rejected."""
+    target, hints = change.target, where.hints
+    if hints.refusal:
+        raise Rejected(hints.refusal)
+    makers = charts.making(files, target.kind, hints.directories)
+    if not _is_a_release(makers, hints):
+        try:
+            return deployed.find(Repository.of(files), target, where.within, hints)
+        except Rejected as error:
+            if not makers or _holds(files, target):
+                raise
+            reason = str(error)
+    else:
+        reason = f"expected a plain manifest of {target.name}, but {makers[0]} is a Helm chart"
+    if where.render is None:
+        path = fields.parse(change.field)
+        more = charts.likely(files, target.kind, path, hints.directories)
+        raise Rejected(f"{reason}; a Helm chart may make it, but helm is not installed here{more}")
+    try:
+        return charts.find(files, target, where.render, hints)
+    except Rejected as error:
+        raise Rejected(f"{reason}; {error}") from None
+
+
+def _is_a_release(makers: Collection[str], hints: Hints) -> bool:
+    """Say whether a chart of this repository is known to make the object."""
+    if hints.directories:
+        return any(directory in makers for directory in hints.directories)
+    return bool(makers and hints.release)
+
+
+def _holds(files: Mapping[str, bytes], target: Target) -> bool:
+    try:
+        return bool(locate(files, target))
+    except Rejected:
+        return False
+
+
+def _value(found: Deployed | Installed) -> dict[str, Any]:
+    return found.value if isinstance(found, Installed) else found.item.value
+
+
+def _in_chart(found: Installed, change: Change, where: Where, after: Scalar) -> Made:
+    if where.render is None:
+        raise Rejected("expected helm, found none")
+    path = fields.parse(change.field)
+    files = charts.put(found, change.target, path, after, where.render)
+    name = found.release.directory or "The chart"
+    return Made(
+        files, (f"{name}, rendered with helm before and after, differs in this field only.",)
+    )
+
+
+def _in_manifests(
+    files: Mapping[str, bytes], found: Deployed, where: Where, path: Path, after: Scalar
+) -> Made:
+    repository = Repository.of(files)
+    place = places.decide(repository, found, path, after)
+    file = place.text.file
+    changed = _edited(files, place)
+    if found.root is None:
+        return Made({file: changed})
+    _judge(repository, found, place, {**files, file: changed}, path, after)
+    root = found.root or "The kustomization"
+    said = f"{root}, rendered before and after, differs in this field only"
+    by = f"; {where.hints.by} delivers it" if where.hints.by else ""
+    return Made({file: changed}, (f"{said}{by}.",))
 
 
 def same(left: Any, right: Any) -> bool:
@@ -114,17 +196,13 @@ def _judge(
 
     Where the object's own file is changed, other files cannot differ and are not rendered.
     """
-    if found.root is None:
-        return
-    own = not found.item.said or place.text == found.item.text
-    before = _rendered(repository, found.root, place if own else None)
-    now = _rendered(Repository.of(files), found.root, place if own else None)
-    expected = _plain(fields.replaced(found.item.value, path, after))
-    values = [_plain(item.value) for item in before]
-    mine = _plain(found.item.value)
-    if values.count(mine) == 1:
-        values[values.index(mine)] = expected
-    if values != [_plain(item.value) for item in now]:
+    root, own = found.root or "", place.text == found.item.text
+    before, now = (
+        [item.value for item in _rendered(version, root, place if own else None)]
+        for version in (repository, Repository.of(files))
+    )
+    expected = fields.replaced(found.item.value, path, after)
+    if not fields.differ_only(before, now, found.item.value, expected):
         raise Rejected(
             f"expected only {fields.text(path)} of {found.item.object.name} to change in what "
             f"{found.where} renders to, but a change in {place.text.file} does more, or nothing"
@@ -139,10 +217,3 @@ def _rendered(repository: Repository, root: str, only: Place | None) -> list[Ren
     if sum(len(repository.files.get(name, b"")) for name in taken) > rendered_bytes_max:
         raise Rejected(f"expected at most {rendered_bytes_max} bytes to render in {root}")
     return kustomize.render(repository, root)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as text in which the order of keys does not show, and types do."""
-    if isinstance(value, dict):
-        return sorted((repr(key), _plain(inner)) for key, inner in value.items())
-    return [_plain(item) for item in value] if isinstance(value, list) else repr(value)

@@ -8,7 +8,7 @@ import pytest
 
 from faultline.capsule import Capsule, objects
 from faultline.delivery import hints
-from faultline.deployed import Hints
+from faultline.hints import Hints
 from faultline.model import Target
 
 API = Target(kind="Deployment", name="api", namespace="shop")
@@ -43,7 +43,7 @@ TRACKED = deployment(
 LABELLED = deployment(labels={"app.kubernetes.io/instance": "shop"})
 ANYWHERE = deployment(annotations={"argocd.argoproj.io/tracking-id": "team_shop:apps/Deployment:x"})
 FLUX = deployment(labels={"kustomize.toolkit.fluxcd.io/name": "shop"})
-ARGO = Hints(by="Application shop", directories=("deploy/prod",))
+ARGO = Hints(by="Application shop", directories=("deploy/prod",), release="shop")
 
 
 @pytest.mark.parametrize("live", [TRACKED, LABELLED, ANYWHERE])

@@ -11,8 +11,8 @@ import pytest
 import yaml
 
 from faultline import kustomize, splice
-from faultline.deployed import Hints
 from faultline.errors import Rejected
+from faultline.hints import Hints
 from faultline.kustomize import Repository
 from faultline.model import Change, Target
 
@@ -92,7 +92,7 @@ def change(after: Any, field: str = MEMORY, target: Target = API) -> Change:
 
 def changed(files: dict[str, bytes], wanted: Change, hints: Hints | None = None) -> tuple[str, str]:
     """Return the one file that a change made different, and its text."""
-    made = splice.apply(files, wanted, hints=hints)
+    made = splice.apply(files, wanted, splice.Where(hints=hints or Hints()))
     ((file, content),) = made.items()
     return file, content.decode()
 
@@ -305,8 +305,9 @@ def test_a_base_that_one_kustomization_takes_in_twice_is_not_changed_for_one() -
 
     with pytest.raises(Rejected, match="does more"):
         splice.apply(files, change("128Mi"))
+    prod = Hints(by="Application a", directories=("prod",))
     with pytest.raises(Rejected, match="shared by prod, test"):
-        splice.apply(files, change("128Mi"), hints=Hints(by="Application a", directories=("prod",)))
+        splice.apply(files, change("128Mi"), splice.Where(hints=prod))
 
 
 # what the cluster says of where an object comes from
@@ -320,7 +321,7 @@ def test_a_directory_that_delivers_the_object_narrows_the_search() -> None:
     with pytest.raises(Rejected, match=r"found 2: live/api.yaml, old/api.yaml"):
         splice.apply(files, change("1Gi"))
     with pytest.raises(Rejected, match="where Application api points to, found none"):
-        splice.apply(files | {"live/api.yaml": b"{}"}, change("1Gi"), hints=hints)
+        changed(files | {"live/api.yaml": b"{}"}, change("1Gi"), hints)
 
 
 def test_a_directory_of_another_repository_does_not_narrow_anything() -> None:
@@ -339,16 +340,16 @@ def test_a_refusal_of_what_delivers_the_object_is_told() -> None:
     hints = Hints(refusal="expected a path, but the Application has several sources")
 
     with pytest.raises(Rejected, match="several sources"):
-        splice.apply({"api.yaml": BASE.encode()}, change("1Gi"), hints=hints)
+        changed({"api.yaml": BASE.encode()}, change("1Gi"), hints)
 
 
 def test_only_files_that_may_change_are_changed() -> None:
     files = repository("patches: [{path: patch.yaml}]\n", prod__patch=PATCH)
 
-    made = splice.apply(files, change("128Mi"), within=["prod/patch.yaml"])
+    made = splice.apply(files, change("128Mi"), splice.Where(within=["prod/patch.yaml"]))
     assert list(made) == ["prod/patch.yaml"]
     with pytest.raises(Rejected, match=r"set in prod/patch.yaml"):
-        splice.apply(files, change("128Mi"), within=["base/api.yaml"])
+        splice.apply(files, change("128Mi"), splice.Where(within=["base/api.yaml"]))
 
 
 def test_a_number_in_a_path_counts_as_the_cluster_does() -> None:

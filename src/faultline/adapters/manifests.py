@@ -1,7 +1,7 @@
 """The repository that a cluster is deployed from: a clone, a directory, one on GitHub, or none.
 
-Only YAML files are read, and links, submodules, files that are too large or not UTF-8 are passed
-over. What stands in them is `documents.py`'s.
+Only YAML files and helpers of Helm charts are read; links, submodules, files that are too large or
+not UTF-8 are passed over. What stands in them is `documents.py`'s.
 """
 
 from __future__ import annotations
@@ -149,7 +149,8 @@ class GitHubManifests:
 
 
 def _is_manifest(name: str) -> bool:
-    return name.lower().endswith((".yaml", ".yml")) or name == "Kustomization"
+    """`.tpl` are helpers of Helm charts: read for rendering, and never changed."""
+    return name.lower().endswith((".yaml", ".yml", ".tpl")) or name == "Kustomization"
 
 
 def _worth_reading(path: str, size: int) -> bool:

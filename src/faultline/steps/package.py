@@ -85,8 +85,15 @@ def decide(id: str, number: int, ports: Ports) -> None:
     ran, around = images_that_ran(capsule), objects(capsule)
     try:
         files, revision = ports.manifests.files(), ports.manifests.revision()
-        rules = ports.policy.patch
-        proposal = propose(diagnosis, files, rules, revision=revision, ran=ran, objects=around)
+        proposal = propose(
+            diagnosis,
+            files,
+            ports.policy.patch,
+            revision=revision,
+            ran=ran,
+            objects=around,
+            render=ports.render,
+        )
     except Rejected as error:  # too many manifests, say: people get the answer without a patch
         proposal = Proposal(refused={"manifests": str(error)})
     ports.incidents.record(id, keys.run_record(number, keys.CHANGE), proposal)

@@ -27,6 +27,7 @@ from faultline.traces import Spans
 
 if TYPE_CHECKING:
     from faultline.adapters.github import GitHub
+    from faultline.charts import Render
 
 
 @functools.cache
@@ -51,6 +52,7 @@ def ports(settings: Settings, store: Store, sink: Sink, *, console: TextIO) -> P
         policy=policy(settings),
         clock=now,
         spans=spans(settings),
+        render=renderer(),
     )
 
 
@@ -75,10 +77,20 @@ def check(settings: Settings) -> None:
         levels = ", ".join(LEVELS)
         raise Rejected(f"log_level: expected one of {levels}, got {settings.log_level!r}")
     if settings.templates:
-        check_templates(settings.templates)
-    spans(settings)
         from faultline.views import check_templates
 
+        check_templates(settings.templates)
+    spans(settings)
+
+
+def renderer() -> Render | None:
+    """Return what renders Helm charts; None if helm is not installed: they are refused then."""
+    program = shutil.which("helm")
+    if program is None:
+        return None
+    from faultline.adapters.helm import Helm
+
+    return Helm(program)
 
 
 def spans(settings: Settings) -> Spans | None:

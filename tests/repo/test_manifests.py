@@ -178,6 +178,7 @@ def test_every_process_that_sends_events_is_told_where_to():
         "sweep": "Service",
         "verify": "Service",
         "launch": "Service",
+        "package": "Service",
     }
 
 

@@ -190,6 +190,19 @@ def test_a_store_that_is_down_is_shown_and_hides_nothing_else() -> None:
     assert found["faultline_queue_depth", ()] == 3
 
 
+def test_the_queues_age_is_that_of_the_oldest_event_that_is_owed() -> None:
+    world = World().alert().settle()
+    settled = (world.broker.owed(), world.broker.oldest_age_s())
+    world.forge.down = True
+    world.fault(condition="c2", resource={"kind": "Pod", "namespace": "a", "name": "b"})
+    world.pass_time(30).fault(
+        condition="c3", resource={"kind": "Pod", "namespace": "a", "name": "c"}
+    )
+
+    assert settled == (0, 0.0)
+    assert (world.broker.owed(), world.broker.oldest_age_s()) == (2, 30.0)
+
+
 def test_secrets_taken_out_of_evidence_are_counted_and_forged_markers_are_not() -> None:
     world = World()
     body = json.loads((example("memory") / "alert.json").read_bytes())

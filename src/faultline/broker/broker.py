@@ -24,7 +24,7 @@ from faultline.broker.schedule import Schedule
 from faultline.broker.subscribers import Post, Subscriber
 from faultline.broker.triggers import Delivery, Trigger
 from faultline.errors import NotAnEvent, NotFound, Rejected, Unavailable
-from faultline.event import Event, parse_time
+from faultline.event import Event
 from faultline.limits import event_read_bytes_max
 from faultline.ports import Sink
 from faultline.serve import about_event
@@ -190,23 +190,12 @@ class Broker:
 
         Raises Unavailable if the journal does not answer.
         """
-        number = self._journal.oldest()
-        try:
-            event = wire.from_bytes(self._journal.body(number)) if number is not None else None
-        except (NotFound, NotAnEvent):
-            event = None  # delivered meanwhile, or it cannot be read and is about to be dropped
-        came = event.extensions.get(delivery.ARRIVAL) if event else None
-        if not isinstance(came, str):
-            return 0.0
-        return max(0.0, self._now() - parse_time(came).timestamp())
+        return delivery.age_s(self._journal.oldest(), self._now())
 
     def _work(self) -> None:
         while not self._stopping:
             row = self._take()
-            if row is not None:
-                self._attempt(row)
-            else:
-                self._rest()
+            self._rest() if row is None else self._attempt(row)
 
     def _rest(self) -> None:
         try:

@@ -21,7 +21,7 @@ from faultline import wire
 from faultline.answers import Answer
 from faultline.broker.triggers import Delivery
 from faultline.errors import Rejected
-from faultline.event import Event
+from faultline.event import Event, parse_time
 from faultline.serve import Request
 
 Mode = Literal["mt", "kafka"]
@@ -156,6 +156,15 @@ def stamp(event: Event, now: float, hops: int) -> Event:
     """Return the event as the broker keeps it: with the time it first came and the hops left."""
     came = dt.datetime.fromtimestamp(now, dt.UTC).isoformat().replace("+00:00", "Z")
     return replace(event, extensions={ARRIVAL: came} | event.extensions | {TTL: hops})
+
+
+def age_s(body: bytes | None, now: float) -> float:
+    """Return how long ago an event first came to the broker; 0 if there is none that says so."""
+    try:
+        came = wire.from_bytes(body or b"").extensions.get(ARRIVAL)
+        return max(0.0, now - parse_time(str(came)).timestamp())
+    except (Rejected, ValueError):
+        return 0.0
 
 
 def inherit(reply: Event, cause: Event) -> Event:

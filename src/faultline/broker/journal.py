@@ -204,10 +204,11 @@ class Journal:
         ):
             yield Row(seq, trigger, bool(dead), attempts, due)
 
-    def oldest(self) -> int | None:
-        """Return the number of the oldest event that is owed; None if nothing is."""
+    def oldest(self) -> bytes | None:
+        """Return the oldest event that is owed; None if nothing is. Raises Unavailable."""
         self.flush()
-        return self._read("SELECT min(seq) FROM deliveries")[0][0]  # type: ignore[no-any-return]
+        found = self._read("SELECT body FROM events ORDER BY seq LIMIT 1")
+        return bytes(found[0][0]) if found else None
 
     def dead_letters(self) -> list[DeadLetter]:
         """Return the dead letters, oldest first."""

@@ -18,7 +18,7 @@ from faultline import keys
 from faultline.adapters.manifests import GitHubManifests
 from faultline.adapters.outlets.github import GitHubOutlet
 from faultline.adapters.outlets.slack import SlackOutlet
-from faultline.event import INCIDENT_CLOSED
+from faultline.event import CONTEXT_READY, INCIDENT_CLOSED
 from faultline.model import ClosedBecause, Policy
 from faultline.ports import Ports
 
@@ -130,15 +130,14 @@ def test_in_safe_mode_nobody_is_told_of_a_pull_request() -> None:
     assert "suggested" in str(message["blocks"][3])
 
 
+def refuse(method: str, path: str) -> httpx.Response | None:
+    """Make no pull request."""
+    making = method == "POST" and path.endswith("/pulls")
+    return said(403, "Resource not accessible") if making else None
+
+
 def test_a_pull_request_that_failed_is_an_issue_and_the_message_claims_none() -> None:
     town = Town()
-
-    def refuse(method: str, path: str) -> httpx.Response | None:
-        return (
-            said(403, "Resource not accessible")
-            if (method, path[-5:]) == ("POST", "pulls")
-            else None
-        )
 
     town.hub.accidents = refuse
     town.world.alert().settle()
@@ -225,3 +224,24 @@ def test_a_fix_that_failed_names_the_next_incident_in_the_thread_of_the_first() 
 
     [second] = [id for id in town.world.ids if id != first]
     assert f"did not hold: KubePodCrashLooping came back, see {second}." in " ".join(town.threads())
+
+
+def test_a_retry_that_gets_the_pull_request_is_what_the_message_links() -> None:
+    town = Town()
+    town.hub.accidents = refuse
+    town.world.alert().settle()
+    town.hub.accidents = lambda *_: None
+
+    again = town.world.incidents.opener(town.world.only).caused(
+        CONTEXT_READY, source="/test", subject=town.world.only, data={"run": 2}
+    )
+    town.world.send(again)
+    town.world.settle()
+
+    [pull] = town.hub.pulls.values()
+    [message] = town.slack.top()
+    assert pull["html_url"] in str(message["blocks"][-1])
+    told = town.world.incidents.packaged(town.world.only, 2)
+    assert told is not None
+    assert told.outlets["github"] == pull["html_url"]
+    assert "Run 2" in town.threads()[0]

@@ -8,6 +8,7 @@ those who were told; that is answered by nothing.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from faultline import keys, views
 from faultline.capsule import images_that_ran, objects
@@ -104,10 +105,11 @@ def tell(id: str, number: int, ports: Ports) -> dict[str, str]:
 
     A closed incident is not told anew: nobody waits for it. What was told before is edited.
     """
-    told, down = {}, []
+    told: dict[str, str] = {}
+    down = []
     for outlet in ports.outlets:
         try:
-            told[outlet.name] = deliver(outlet, id, number, ports)
+            told[outlet.name] = deliver(outlet, id, number, ports, told)
         except TryAgain as error:
             down.append(error)
         except Rejected as error:
@@ -117,14 +119,20 @@ def tell(id: str, number: int, ports: Ports) -> dict[str, str]:
     return told
 
 
-def deliver(outlet: Outlet, id: str, number: int, ports: Ports) -> str:
-    """Tell one outlet and keep its receipt; return the link, or how it is found there."""
+def deliver(outlet: Outlet, id: str, number: int, ports: Ports, told: Mapping[str, str]) -> str:
+    """Tell one outlet and keep its receipt; return the link, or how it is found there.
+
+    A receipt is of the first telling. `told` are the links of now: a later run may have got a pull
+    request where the first got an issue.
+    """
     incidents = ports.incidents
     before = incidents.receipt(id, outlet.name)
     own = {"templates": ports.policy.templates, "console_url": ports.policy.console_url}
     report: Report = views.report_of(views.load(incidents, id), number, **own)
     if before is None and incidents.closed(id):
         return "not told: closed before"
+    fresh = {name: link for name, link in told.items() if link.startswith(("http://", "https://"))}
+    report = report.model_copy(update={"links": report.links | fresh})
     receipt = outlet.deliver(report, before)
     incidents.record(id, keys.receipt(outlet.name), receipt)
     return receipt.url or receipt.reference

@@ -39,7 +39,7 @@ locals {
     claims    = var.incident_days
     cleared   = var.incident_days
     ignored   = var.incident_days
-    started   = var.incident_days
+    waiting   = var.incident_days
   }
 }
 

@@ -15,15 +15,20 @@ from pathlib import Path
 import boto3
 import uvicorn
 
+import faultline.adapters.github
+import faultline.adapters.outlets.console
 import faultline.adapters.outlets.git
 import faultline.adapters.runners.subprocess
 import faultline.adapters.sources.cluster
+import faultline.adapters.sources.recorded
+import faultline.adapters.stores.files
 import faultline.adapters.stores.s3
 import faultline.dev
 import faultline.web.app
+from faultline import views
 from faultline.cli import main
 
-WARM = (boto3, uvicorn, faultline.dev, faultline.web.app)
+WARM = (boto3, uvicorn, faultline.web.app, views.bucket_readme())  # compiles the templates
 
 
 def become(asked: dict[str, object]) -> None:

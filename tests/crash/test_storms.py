@@ -29,11 +29,16 @@ def nursery() -> Iterator[Nursery]:
 
 
 class CountingStore(MemoryStore):
-    """Counts the writes that were not refused."""
+    """Counts the reads, and the writes that were not refused."""
 
     def __init__(self) -> None:
         super().__init__()
         self.written: list[str] = []
+        self.reads = 0
+
+    def get(self, key: str) -> bytes:
+        self.reads += 1
+        return super().get(key)
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
         super().put(key, data, if_absent=if_absent)
@@ -57,6 +62,32 @@ def test_ten_thousand_redeliveries_write_next_to_nothing() -> None:
     print(f"10,000 redeliveries: {len(again)} writes")
     assert len(again) <= 10
     assert (world.forge.made, len(world.chat.messages)) == (1, 1)
+
+
+def test_the_ends_of_many_faults_of_one_incident_cost_each_about_the_same() -> None:
+    store = CountingStore()
+    world = World(store=store)
+    for number in range(400):
+        world.fault(condition=f"c{number}")
+    world.settle().pass_time(60)
+    before = store.reads
+    for number in range(399):
+        world.clear(condition=f"c{number}")
+    world.settle()
+    each = (store.reads - before) / 399
+    assert world.status() is Status.PACKAGED
+
+    world.clear(condition="c399").settle()
+    assert world.status() is Status.CLOSED
+    closed = store.reads
+    for number in range(400):  # the other AlertManager of a pair says it all again
+        world.clear(condition=f"c{number}")
+    world.settle()
+    again = (store.reads - closed) / 400
+
+    print(f"reads: {each:.0f} for an end, {again:.0f} for its repeat")
+    assert each < 100
+    assert again < 100
 
 
 class Load:

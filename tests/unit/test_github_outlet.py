@@ -10,10 +10,13 @@ from typing import Any
 import httpx
 import pytest
 from github_fake import NOW, TOKEN, GitHubFake, said
+from hypothesis import given
+from hypothesis import strategies as st
 from outlet_world import FILE, INCIDENT, LIMIT, MANIFESTS, Hour
 from outlet_world import report as plain_report
 
 from faultline.adapters.github import GitHub
+from faultline.adapters.github_notes import edited, mark, written
 from faultline.adapters.manifests import GitHubManifests
 from faultline.adapters.outlets.github import GitHubOutlet, Limits
 from faultline.errors import Busy, Rejected, Unavailable
@@ -279,6 +282,46 @@ def test_a_pull_request_from_a_fork_with_our_branch_name_is_not_ours(hub: GitHub
     hub.pulls[1]["merged_at"] = "2026-11-21T12:00:00Z"
 
     assert told.merged(without) is None
+
+
+# our part of a text
+
+WORDS = st.text(st.characters(codec="utf-8", exclude_characters="\r"), max_size=60)
+OURS = "<!-- /faultline -->"
+
+
+@given(before=WORDS, after=WORDS, text=WORDS | st.just(f"a {OURS} b\n{OURS}\nc"), new=WORDS)
+def test_our_part_is_replaced_and_nothing_around_it(
+    before: str, after: str, text: str, new: str
+) -> None:
+    first = written(plain_report(), "run-1", text, "title")
+    second = written(plain_report(), "run-2", new, "title")
+
+    body = edited(before + first + after, second)
+
+    assert body == before + second + after
+    assert edited(body, second) is None
+
+
+@given(text=WORDS.filter(str.strip), edit=WORDS.filter(str.strip))
+def test_our_part_stays_as_a_person_left_it(text: str, edit: str) -> None:
+    body = written(plain_report(), "run-1", text.strip())
+    theirs = body.replace(f"{text.strip()}\n{OURS}", f"{text.strip()}{edit}\n{OURS}")
+
+    assert edited(theirs, written(plain_report(), "run-2", "new")) is None
+
+
+@pytest.mark.parametrize("body", [None, "", "no mark", "<!-- faultline incident=x -->"])
+def test_a_text_without_our_mark_is_not_ours(body: str | None) -> None:
+    assert mark(body) is None
+    assert edited(body, "new") is None
+
+
+def test_a_text_that_github_would_cut_is_cut_by_us() -> None:
+    body = written(plain_report(), "run-1", "x" * 200_000)
+
+    assert len(body) < 65_536
+    assert edited(body, "new") == "new"
 
 
 # merged

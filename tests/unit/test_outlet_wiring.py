@@ -24,6 +24,7 @@ from faultline.adapters.outlets.console import ConsoleOutlet
 from faultline.adapters.outlets.dry_run import DryRunOutlet
 from faultline.adapters.outlets.notify import kind_of
 from faultline.adapters.stores.memory import MemoryStore
+from faultline.cli import main
 from faultline.errors import Rejected, Unavailable
 from faultline.model import PatchRules
 from faultline.proposal import diff, propose
@@ -134,6 +135,25 @@ def test_a_process_without_the_secret_starts_and_is_refused_when_it_tells(
 
     with pytest.raises(Rejected, match=named):
         outlet.deliver(report(), None)
+
+
+def test_config_check_finds_what_no_outlet_could_work_with_and_shows_no_secret(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FAULTLINE_GITHUB_REPO", "acme/shop")
+    monkeypatch.setenv("FAULTLINE_GITHUB_TOKEN", "verysecret")
+
+    monkeypatch.setenv("FAULTLINE_NOTIFY_URL", SLACK)
+    good = main(["config", "check"])
+    monkeypatch.setenv("FAULTLINE_NOTIFY_URL", "ftp://verysecret")
+    bad = main(["config", "check"])
+
+    said = capsys.readouterr()
+    assert (good, bad == 0) == (0, False)
+    assert "acme/shop" in said.out
+    assert "notify_url: expected" in said.err
+    assert "verysecret" not in said.out + said.err
 
 
 def test_every_secret_of_an_outlet_is_marked_as_one() -> None:

@@ -205,6 +205,8 @@ def config_check(arguments: argparse.Namespace) -> int:
 
     settings, origins = settings_of(arguments)
     bootstrap.check(settings)
+    bootstrap.code_hosts(settings)
+    bootstrap.messengers(settings)
     rows = {}
     for name, (variable, field) in fields().items():
         shown = value(settings, name)

@@ -42,6 +42,7 @@ from faultline.event import CARRIED, CONTEXT_READY, Event
 from faultline.incidents import Incidents, content
 from faultline.model import Amount, Entry, JobState, Policy, Run, Wish
 
+_LONGEST = dt.timedelta(days=2)  # no run may last longer than one; its records may be removed
 _SKEW = dt.timedelta(minutes=5)  # how far clocks of two launches may differ
 
 Job = Callable[[Run], JobState]
@@ -177,6 +178,8 @@ def _end(entry: Entry, incidents: Incidents, job: Job, now: dt.datetime) -> End 
         unknown = result.reason == "lost"  # nobody counted: then it is what it might have been
         spent = Amount(tokens=result.tokens, usd=result.cost_usd)
         return End(result.completed_at, result.reason, entry.reserved if unknown else spent)
+    if now - entry.at > _LONGEST:
+        return End(entry.at + _LONGEST, "lost", entry.reserved)
     closed = incidents.closed(wish.incident_id)
     if closed is None:
         return None

@@ -180,6 +180,16 @@ def test_old_pages_may_be_removed() -> None:
     assert view.spent["total"] == Amount(tokens=50)
 
 
+def test_a_line_whose_incident_was_removed_long_ago_holds_no_slot() -> None:
+    incidents = Incidents(MemoryStore())
+    admit(wish("a"), incidents, alive, Policy(), NOW)
+
+    soon, late = NOW + dt.timedelta(days=1), NOW + dt.timedelta(days=3)
+
+    assert admit(wish("b"), incidents, alive, Policy(), soon).say is not Say.GO
+    assert admit(wish("c"), incidents, alive, Policy(), late).say is Say.GO
+
+
 def test_the_queue_is_on_record_with_the_first_reason_and_the_first_time() -> None:
     incidents = Incidents(MemoryStore())
     policy = Policy()

@@ -63,3 +63,8 @@ def about_ourselves(fault: Fault, policy: Policy) -> bool:
     namespace = fault.resource.namespace if fault.resource else fault.labels.get("namespace")
     ours = (fault.origin, fault.labels.get("part_of"))
     return namespace in policy.own_namespaces or "faultline" in ours
+
+
+def engine_for(fault: Fault, policy: Policy, *, proved: bool) -> str:
+    """Return the engine of a run that nobody chose one for: no agent for what needs none."""
+    return ANALYZERS if proved or about_ourselves(fault, policy) else policy.engine

@@ -17,7 +17,7 @@ from faultline.event import RUN_FINISHED, Event, to_json
 from faultline.incidents import content
 from faultline.ledger import Answer, Say, admit
 from faultline.model import Incident, Result, Run, RunStatus, Verdict, Wish
-from faultline.policy import ANALYZERS, about_ourselves
+from faultline.policy import ANALYZERS, engine_for
 from faultline.ports import Ports
 from faultline.steps import asked_for
 from faultline.suspected import investigation as suspected
@@ -67,11 +67,10 @@ def plan(event: Event, ports: Ports) -> tuple[Run, Verdict]:
     verdict = diagnose(capsule)
     ports.incidents.record(incident.id, keys.run_record(number, keys.FINDINGS), verdict)
     resource = incident.fault.resource
-    no_agent = verdict.proved or about_ourselves(incident.fault, policy)
     run = ports.incidents.run(incident.id, number) or Run(
         incident_id=incident.id,
         number=number,
-        engine=asked.get("engine") or (ANALYZERS if no_agent else policy.engine),
+        engine=asked.get("engine") or engine_for(incident.fault, policy, proved=verdict.proved),
         model=asked.get("model") or policy.model,
         command=policy.command,
         deadline_s=policy.deadline_s,

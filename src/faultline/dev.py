@@ -42,7 +42,6 @@ from faultline.doors import (
     doors_of,
     followers,
     intake,
-    listed,
     metrics_of,
     pages_of,
     watching,
@@ -53,7 +52,7 @@ from faultline.event import PING, Event, format_time
 from faultline.metrics import Reading
 from faultline.routes import STEPS
 from faultline.serve import Request, answer
-from faultline.settings import Settings
+from faultline.settings import Settings, listed
 
 log = logging.getLogger(__name__)
 

@@ -23,15 +23,10 @@ from faultline.metrics.records import Records
 from faultline.metrics.spending import spending
 from faultline.ports import Ports
 from faultline.redact import redact
-from faultline.settings import Settings, fields, secret, value
+from faultline.settings import Settings, listed
 from faultline.store import Store
 
 STREAMS_MAX = 20
-
-
-def listed(text: str) -> list[str]:
-    """Split a setting that holds several values, at commas."""
-    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def intake(settings: Settings, ports: Ports) -> Intake:
@@ -138,12 +133,6 @@ def watching(taken: Intake, stop: threading.Event) -> threading.Thread:
     thread = threading.Thread(target=watch, args=work, name="watchdog", daemon=True)
     thread.start()
     return thread
-
-
-def secrets_of(settings: Settings) -> list[str]:
-    """Return the secrets among the settings: no line of the log shows them."""
-    texts = [str(value(settings, name)) for name in fields() if secret(name)]
-    return [part for text in texts for part in (text, *listed(text)) if part]
 
 
 def pages_of(settings: Settings, ports: Ports) -> App:

@@ -277,6 +277,17 @@ def value(settings: Settings, name: str) -> Any:
     return found
 
 
+def listed(text: str) -> list[str]:
+    """Split a setting that holds several values, at commas."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def secrets_of(settings: Settings) -> list[str]:
+    """Return the secrets among the settings: no line of the log shows them."""
+    texts = [str(value(settings, name)) for name in fields() if secret(name)]
+    return [part for text in texts for part in (text, *listed(text)) if part]
+
+
 def _file(environment: Mapping[str, str], file: Path | None) -> Path | None:
     named = file or (Path(p) if (p := environment.get("FAULTLINE_CONFIG")) else None)
     if named is None:

@@ -288,7 +288,7 @@ def test_a_shell_imports_nothing_heavy_before_it_is_asked(name):
     seen = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
 
     assert denied & {*seen} == set()
-    assert others & {*seen} <= {"faultline.steps.close"}  # `verify` closes too
+    assert not others & {*seen} or name == "verify"  # it closes, and looks at what sweep does
     assert len(seen) < (500 if name in READS_YAML else 400)  # modules; each costs every cold start
 
 

@@ -29,8 +29,8 @@ def demo(arguments: argparse.Namespace) -> int:
 def dev(arguments: argparse.Namespace) -> int:
     """Run the whole line until Ctrl-C."""
     from faultline.dev import Line
-    from faultline.doors import secrets_of
     from faultline.logs import configure
+    from faultline.settings import secrets_of
 
     settings, _ = settings_of(arguments)
     configure(settings.log_level, cluster=settings.cluster, known=secrets_of(settings))
@@ -79,12 +79,12 @@ def bridge(arguments: argparse.Namespace) -> int:
         doors_of,
         followers,
         intake,
-        listed,
         store_reading,
         watching,
         with_metrics,
     )
     from faultline.metrics import Metrics
+    from faultline.settings import listed
 
     settings, _ = settings_of(arguments)
     store = open_store(settings.store)
@@ -112,7 +112,8 @@ def web(arguments: argparse.Namespace) -> int:
     from faultline import bootstrap
     from faultline.adapters.stores import open_store
     from faultline.bridge.gate import Gate
-    from faultline.doors import listed, metrics_of, pages_of, with_metrics
+    from faultline.doors import metrics_of, pages_of, with_metrics
+    from faultline.settings import listed
 
     settings, _ = settings_of(arguments)
     store = open_store(settings.store)
@@ -126,8 +127,8 @@ def _uvicorn(app: Any, settings: Any) -> int:
     import uvicorn
 
     from faultline.bridge.gate import listen, serve_config
-    from faultline.doors import secrets_of
     from faultline.logs import configure
+    from faultline.settings import secrets_of
 
     configure(settings.log_level, cluster=settings.cluster, known=secrets_of(settings))
     bound = listen(settings.host, settings.port)

@@ -131,23 +131,26 @@ def _quotas(workload: _Workload) -> _Found:
     old, new = pod(workload.before, ranges), pod(workload.after, ranges)
     now, replicas = running(workload.before), replicas_of(workload.after)
     extra, may_wait = surge(workload.after, replicas)
+    scaled = replicas != replicas_of(workload.before)
     for quota in workload.near("ResourceQuota"):
         if part(quota, "spec").get("scopes") or part(quota, "spec").get("scopeSelector"):
-            yield (
-                "quota",
-                f"ResourceQuota {name_of(quota)} is for some pods only: not judged.",
-                True,
-            )
+            yield "quota", f"ResourceQuota {name_of(quota)} is for some pods: not judged.", True
             continue
-        status = part(quota, "status")
-        for key, hard in sorted((part(status, "hard") or part(quota, "spec.hard")).items()):
-            name, most = _quota_key(key), amount(hard)
-            used = amount(part(status, "used").get(key))
-            if name and most is not None and used is not None and (name in new or name in old):
-                room = most - (used - old.get(name, NONE) * now)
-                yield _quota(
-                    quota, name, room, new.get(name, NONE), replicas, 0 if may_wait else extra
-                )
+        for name, hard, used in _bounds(quota):
+            each, before = new.get(name, NONE), old.get(name, NONE)
+            room = hard - (used - before * now)
+            found = _quota(quota, name, room, each, replicas, 0 if may_wait else extra)
+            if (each or before) and (scaled or each != before or not found[2]):
+                yield found
+
+
+def _bounds(quota: Object) -> Iterator[tuple[str, Decimal, Decimal]]:
+    """Yield what a quota bounds, by our name for it: the most, and what is used."""
+    status = part(quota, "status")
+    for key, value in sorted((part(status, "hard") or part(quota, "spec.hard")).items()):
+        name, hard, used = _quota_key(key), amount(value), amount(part(status, "used").get(key))
+        if name and hard is not None and used is not None:
+            yield name, hard, used
 
 
 def _quota(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import time
 from typing import Any
 
@@ -582,3 +583,103 @@ def leaves(value: Any, path: fields.Path) -> list[fields.Path]:
     if isinstance(value, list):
         return [leaf for i, inner in enumerate(value) for leaf in leaves(inner, (*path, i))]
     return [path]
+
+
+COMMENT = st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]), max_size=12)
+
+
+@st.composite
+def manifests(draw: st.DrawFn) -> str:
+    """Manifests as people write them: comments, anchors, styles and blank lines everywhere."""
+    step = draw(st.sampled_from([2, 3, 4]))
+    dash = draw(st.sampled_from([0, 2]))
+    quote = draw(st.sampled_from(["", "'", '"']))
+    note = draw(COMMENT)
+    other = draw(st.sampled_from(["---\nkind: Service\nmetadata: {name: api}\n", "", "--- # x\n"]))
+    env = draw(
+        st.sampled_from(
+            [
+                ["env: [{name: A, value: b}]  # flow"],
+                ["env:", "- name: A", "  value: >-", "    long", "    text", "", "# after"],
+                ["env:", "# before", "- {name: A, value: b}", "- name: B", "  value: |", "    x"],
+                ["env: &env", "- name: A", '  value: "b: # no comment"'],
+                ["env:", "-   name: A", "    value: b", "-   value: c", "    name: C"],
+                ["env:"],
+                ["env: []"],
+                ["env: ~"],
+                [],
+            ]
+        )
+    )
+    long = "x " * draw(st.integers(0, 300))
+    container = [
+        "- name: side",
+        f"  args: ['{long}', \"{{}}: [\", '- name: api']",
+        f"- name: {quote}api{quote}  # {note}",
+        "  resources: &r  # anchor that nobody uses",
+        f"    limits: {{cpu: 1, memory: {quote}64Mi{quote}}}",
+        *(f"  {line}" if line else "" for line in env),
+        "  livenessProbe: {httpGet: {port: 80}}" if draw(st.booleans()) else "  tty: true",
+    ]
+    pad = " " * step
+    lines = [
+        f"# {note}",
+        "kind: Deployment",
+        "metadata:",
+        f"{pad}name: api",
+        "spec:",
+        f"{pad}template:",
+        f"{pad * 2}spec:",
+        f"{pad * 3}containers:",
+        *(" " * (step * 3 + dash) + line if line else "" for line in container),
+        draw(st.sampled_from(["", "# the end", "status: {}"])),
+    ]
+    end = draw(st.sampled_from(["\n", "\r\n"]))
+    tail = draw(st.sampled_from(["", end, end * 3]))
+    return (
+        draw(st.sampled_from(["", "\ufeff"]))
+        + end.join([*other.splitlines(), "---", *lines])
+        + tail
+    )
+
+
+FIELDS = (
+    "env[name=A].value",
+    "env[name=NEW].value",
+    "env[name=NEW].valueFrom.configMapKeyRef.key",
+    "resources.limits.memory",
+    "resources.requests.memory",
+    "startupProbe.tcpSocket.port",
+    "livenessProbe.timeoutSeconds",
+    "livenessProbe.httpGet.port",
+    "tty",
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    text=manifests(),
+    field=st.sampled_from(FIELDS),
+    after=st.sampled_from(["256Mi", "on", "a: b", "it's", "#x", "1e3", 8080, "{{", "ü €", "a\\b"]),
+)
+def test_whatever_people_wrote_around_it_stays_byte_for_byte(
+    text: str, field: str, after: Any
+) -> None:
+    path = fields.parse(f"spec.template.spec.containers[name=api].{field}")
+    before = list(yaml.safe_load_all(text))
+    number = next(n for n, value in enumerate(before) if (value or {}).get("kind") == API.kind)
+
+    try:
+        made = splice.apply({"a.yaml": text.encode()}, change(after, fields.text(path)))
+    except Rejected:
+        return
+
+    new = made.get("a.yaml", text.encode()).decode()
+    expected = [value for value in before if value is not None]
+    number -= sum(value is None for value in before[:number])
+    expected[number] = fields.replaced(expected[number], path, after)
+    assert repr([value for value in yaml.safe_load_all(new) if value is not None]) == repr(expected)
+    old_lines, new_lines = text.split("\n"), new.split("\n")
+    blocks = difflib.SequenceMatcher(None, old_lines, new_lines, False).get_matching_blocks()
+    kept = sum(block.size for block in blocks)
+    assert len(old_lines) - kept <= 1  # at most one line is another one; the rest is only added

@@ -247,5 +247,5 @@ def test_after_all_that_nothing_is_parked_and_no_commit_is_doubled(up: Place) ->
 
     assert census.parked == []
     assert [n for n in up.line.branches().values() if n != 1] == []
-    assert all(numbers == [1] for numbers in census.runs.values())
+    assert all(numbers in ([], [1]) for numbers in census.runs.values())  # []: over before a run
     assert json.dumps(census.unfinished()) == "[]"

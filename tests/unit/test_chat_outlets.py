@@ -338,7 +338,7 @@ def test_where_nothing_can_be_edited_only_news_is_posted(name: str) -> None:
 
     outlet.deliver(report(text="the same run"), receipt)
     outlet.deliver(report(run=2), receipt)
-    outlet.deliver(report(ending="Closed as cleared."), receipt)
+    outlet.deliver(report(run=2, ending="Closed as cleared."), receipt)
 
     assert len(inbox.got) == 3
     assert "Closed as cleared" in inbox.got[2].content.decode()

@@ -96,11 +96,12 @@ def test_each_run_and_the_end_are_messages_of_their_own() -> None:
     outlet.deliver(report(), receipt)
     outlet.deliver(report(run=2), receipt)
     outlet.deliver(report(ending="Closed as cleared."), receipt)
+    outlet.deliver(report(ending="Closed as cleared. It held.", held="It held."), receipt)
 
     ids = [request.headers["webhook-id"] for request in inbox.got]
-    assert ids == [f"{INCIDENT.id}-1", f"{INCIDENT.id}-2", f"{INCIDENT.id}-1-ended"]
+    assert ids == [f"{INCIDENT.id}-{part}" for part in ("1", "2", "1-ended", "1-held")]
     types = [json.loads(request.content)["type"] for request in inbox.got]
-    assert types == ["incident.packaged", "incident.packaged", "incident.closed"]
+    assert types == ["incident.packaged", "incident.packaged", "incident.closed", "fix.settled"]
     assert "webhook-signature" not in inbox.got[0].headers
 
 

@@ -178,7 +178,7 @@ class SlackWebhookOutlet:
         """Post the message once; later only what is new. Raises Busy, Unavailable, Rejected."""
         found = summary(report)
         run = receipt.details.get("run", "") if receipt else ""
-        if run != str(report.run):
+        if not receipt or not (report.ending or run == str(report.run)):
             self._post(payload(found))
         if receipt and report.ending:
             self._post({"text": escaped(f"{found.title}: {found.ending}")})

@@ -42,11 +42,13 @@ class WebhookOutlet:
         self._client = client or posting.client()
 
     def deliver(self, report: Report, receipt: Receipt | None) -> Receipt:
-        """Post the report once for each run, and once when the incident has ended."""
+        """Post the report once for each run, at the end, and when it is known whether a fix held."""
         id, run = report.incident.id, str(report.run)
-        if receipt is None or receipt.details.get("run") != run:
+        if receipt is None or not (report.ending or receipt.details.get("run") == run):
             self._send(f"{id}-{run}", "incident.packaged", report)
-        if report.ending:
+        if report.held:
+            self._send(f"{id}-{run}-held", "fix.settled", report)
+        elif report.ending:
             self._send(f"{id}-{run}-ended", "incident.closed", report)
         if receipt:
             return receipt

@@ -17,11 +17,11 @@ from faultline.capsule import belongs
 from faultline.errors import NotFound, Rejected, Unavailable
 from faultline.event import RUN_FINISHED, Event, from_json
 from faultline.incidents import Incidents
-from faultline.model import JobState, Policy, Result, Run
+from faultline.model import JobState, Policy, Proposal, Result, Run
 from faultline.policy import ANALYZERS
 from faultline.ports import Ports
 from faultline.steps.launch import launch
-from faultline.steps.package import package
+from faultline.steps.package import package, proposed
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,6 @@ def _again(
     """Run launch (if its answer is ours to compute) and package over the copy."""
     recorded = original.proposal(run.incident_id, run.number)
     before = {f.path: f.before.encode() for f in recorded.files} if recorded else {}
-    if recorded and recorded.empty:  # decided on files that were not kept: believe the record
-        copy.record(run.incident_id, keys.run_record(run.number, keys.CHANGE), recorded)
     ports = Ports(
         incidents=copy,
         runner=NoRunner(),
@@ -90,8 +88,21 @@ def _again(
     )
     cause = from_json(run.cause)
     finished = launch(cause, ports) if _computed(run, first) else None
+    if recorded and _stands(recorded, proposed(run.incident_id, run.number, ports)):
+        copy.record(run.incident_id, keys.run_record(run.number, keys.CHANGE), recorded)
     package(finished or _finished(cause, run), ports)
     return ports
+
+
+def _stands(recorded: Proposal, again: Proposal | None) -> bool:
+    """Does the recorded change stand? A patch that can be made again has to come out the same.
+
+    The change was decided, and checked, on all manifests; only those that it touched are kept. So
+    its checks are believed, and so is one that cannot be decided on those files alone.
+    """
+    if recorded.empty or again is None or again.empty:
+        return True
+    return (recorded.accepted, recorded.files) == (again.accepted, again.files)
 
 
 def _finished(cause: Event, run: Run) -> Event:

@@ -79,14 +79,20 @@ def _cannot_tell(run: Run) -> JobState:
 
 def decide(id: str, number: int, ports: Ports) -> None:
     """Decide, once, which of the diagnosis' changes become a patch; on which files, it says."""
+    if ports.incidents.proposal(id, number) is None and (made := proposed(id, number, ports)):
+        ports.incidents.record(id, keys.run_record(number, keys.CHANGE), made)
+
+
+def proposed(id: str, number: int, ports: Ports) -> Proposal | None:
+    """Return what the manifests of now make of a run's diagnosis; None if it left none."""
     diagnosis = ports.incidents.diagnosis(id, number)
-    if diagnosis is None or ports.incidents.proposal(id, number):
-        return
+    if diagnosis is None:
+        return None
     capsule = ports.incidents.capsule(id)
     ran, around = images_that_ran(capsule), objects(capsule)
     try:
         files, revision = ports.manifests.files(), ports.manifests.revision()
-        proposal = propose(
+        return propose(
             diagnosis,
             files,
             ports.policy.patch,
@@ -96,8 +102,7 @@ def decide(id: str, number: int, ports: Ports) -> None:
             render=ports.render,
         )
     except Rejected as error:  # too many manifests, say: people get the answer without a patch
-        proposal = Proposal(refused={"manifests": str(error)})
-    ports.incidents.record(id, keys.run_record(number, keys.CHANGE), proposal)
+        return Proposal(refused={"manifests": str(error)})
 
 
 def tell(id: str, number: int, ports: Ports) -> dict[str, str]:

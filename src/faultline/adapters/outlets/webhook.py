@@ -42,7 +42,7 @@ class WebhookOutlet:
         self._client = client or posting.client()
 
     def deliver(self, report: Report, receipt: Receipt | None) -> Receipt:
-        """Post the report once for each run, at the end, and when it is known whether a fix held."""
+        """Post the report once for each run, at the end, and when it is known if a fix held."""
         id, run = report.incident.id, str(report.run)
         if receipt is None or not (report.ending or receipt.details.get("run") == run):
             self._send(f"{id}-{run}", "incident.packaged", report)

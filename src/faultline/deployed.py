@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Set
 from dataclasses import dataclass, replace
 
 from faultline import charts, kustomize, merging, overlays
@@ -75,7 +75,10 @@ def _all(
     repository: Repository, target: Target, within: Collection[str] | None, hints: Hints
 ) -> tuple[list[Deployed], list[Rejected]]:
     """Return where an object is deployed, and why some of the places could not be read."""
-    worth = _worth_reading(repository, target, within)
+    sources = list(_sources(repository, hints))
+    looked_at = frozenset[str]().union(*(files for _, files in sources))
+    looked_at &= _counted(repository, within)
+    worth = _worth_reading(repository, target, looked_at)
     names = frozenset(_names(repository, target.name))
 
     def keep(file: str, found: Object | None) -> bool:
@@ -85,7 +88,7 @@ def _all(
 
     made: list[Deployed] = []
     failed: list[Rejected] = []
-    for root, files in _sources(repository, hints):
+    for root, files in sources:
         try:
             if root is None:
                 items = [
@@ -124,9 +127,7 @@ def _sources(repository: Repository, hints: Hints) -> Iterator[tuple[str | None,
     yield None, frozenset(f for f in plain if not below or any(_below(f, d) for d in below))
 
 
-def _worth_reading(
-    repository: Repository, target: Target, within: Collection[str] | None
-) -> frozenset[str]:
+def _worth_reading(repository: Repository, target: Target, files: frozenset[str]) -> frozenset[str]:
     """Return the files that may hold the target. Raises Rejected if one seems to, unreadably."""
     kind = re.compile(
         rb"\bkind[\"']?\s*:\s*(&\S+\s+)?[\"']?%s\b|\bkind[\"']?\s*:\s*\*" % _b(target.kind)
@@ -134,9 +135,8 @@ def _worth_reading(
     names = b"|".join(map(_b, sorted(_names(repository, target.name))))
     named = re.compile(_NAMED % names, re.M)
     loosely = re.compile(named.pattern + rb"|\bname[\"']?\s*:\s*\*", re.M)
-    counted = _counted(repository, within)
     worth = set()
-    for file in sorted(counted):
+    for file in sorted(files):
         content = repository.files[file]
         if posixpath.basename(file) in overlays.FILE_NAMES and not _is_object(repository, file):
             continue
@@ -153,7 +153,7 @@ def _is_object(repository: Repository, file: str) -> bool:
     return all(overlay.file != file for overlay in repository.overlays.values())
 
 
-def _counted(repository: Repository, within: Collection[str] | None) -> Collection[str]:
+def _counted(repository: Repository, within: Collection[str] | None) -> Set[str]:
     """Return the files that count: `within`, and what a kustomization in there takes in."""
     if within is None:
         return repository.files.keys()

@@ -60,12 +60,17 @@ class Repository:
     parsed: dict[str, list[Document]] = field(default_factory=dict)  # by file, when first read
 
     @classmethod
-    def of(cls, files: Mapping[str, bytes]) -> Repository:
-        """Read a repository's kustomizations. Raises Rejected if one cannot be read."""
-        found = overlays.read_all(files)
+    def of(cls, files: Mapping[str, bytes], known: Repository | None = None) -> Repository:
+        """Read a repository's kustomizations.
+
+        `known` is an earlier version of it: what did not change is not read again.
+        """
+        known = known or cls({})
+        found = overlays.read_all(files, known.overlays, known.files)
         inner = {base for overlay in found.values() for base in overlay.takes}
         roots = {d: overlays.reach(d, found) for d in found if d not in inner}
-        return cls(files, found, roots)
+        parsed = {f: d for f, d in known.parsed.items() if files.get(f) is known.files[f]}
+        return cls(files, found, roots, parsed)
 
     def read(self, file: str) -> list[Document]:
         """Return a file's documents. Raises Rejected if it cannot be read."""
@@ -106,6 +111,8 @@ def _built(
     repository: Repository, directory: str, keep: Keep, way: tuple[str, ...]
 ) -> list[Rendered]:
     overlay = repository.overlays[directory]
+    if overlay.unread:
+        raise Rejected(overlay.unread)
     made: list[Rendered] = []
     components = []
     for name in overlay.takes:

@@ -54,6 +54,7 @@ class Overlay:
     missing: tuple[str, ...] = ()  # files of patches that are not there
     rewriting: tuple[str, ...] = ()  # features that change objects in ways we do not render
     bringing: tuple[str, ...] = ()  # features that bring objects we do not see
+    unread: str = ""  # why it cannot be read
 
     def said(self, key: str) -> str:
         """Return what a text such as `namespace` is set to; "" if it is not."""
@@ -79,14 +80,27 @@ class Overlay:
         return frozenset(str(entry.get("name")) for kind in kinds for entry in self.listed(kind))
 
 
-def read_all(files: Mapping[str, bytes]) -> dict[str, Overlay]:
-    """Return the kustomizations of a repository by directory. Raises Rejected if one is none."""
+def read_all(
+    files: Mapping[str, bytes], known: Mapping[str, Overlay], before: Mapping[str, bytes]
+) -> dict[str, Overlay]:
+    """Return the kustomizations of a repository by directory.
+
+    `known` are those of the files `before`: what did not change is not read again.
+    """
     found = {}
     for file in sorted(files):
         directory, name = posixpath.split(file)
-        if name in FILE_NAMES and not _is_flux(files[file]):
-            found[directory] = _overlay(file, directory, files)
+        if name not in FILE_NAMES or _is_flux(files[file]):
+            continue
+        old = known.get(directory)
+        same = old is not None and all(files.get(f) is before.get(f) for f in _parts(old))
+        found[directory] = old if old and same else _overlay(file, directory, files)
     return found
+
+
+def _parts(overlay: Overlay) -> tuple[str, ...]:
+    """Return the files that a kustomization was read from, and those that it missed."""
+    return (overlay.file, *(patch.text.file for patch in overlay.patches), *overlay.missing)
 
 
 def reach(directory: str, overlays: Mapping[str, Overlay]) -> frozenset[str]:
@@ -115,9 +129,9 @@ def _overlay(file: str, directory: str, files: Mapping[str, bytes]) -> Overlay:
     try:
         read = documents.read(files[file])
     except Rejected as error:
-        raise Rejected(f"expected a kustomization in {file}: {error}") from None
+        return _unread(file, directory, files, str(error))
     if len(read) != 1 or not isinstance(read[0].value, dict):
-        raise Rejected(f"expected one kustomization in {file}, got {len(read)} documents")
+        return _unread(file, directory, files, f"expected one document, got {len(read)}")
     said = next(documents.objects(read))
     listed = [str(b) for key in _TAKING for b in _list(said.value, key)]
     patches = list(_patches(file, directory, said.value, files))
@@ -132,6 +146,17 @@ def _overlay(file: str, directory: str, files: Mapping[str, bytes]) -> Overlay:
         rewriting=tuple(key for key in _REWRITING if said.value.get(key)),
         bringing=tuple(key for key in _BRINGING if said.value.get(key)),
     )
+
+
+def _unread(file: str, directory: str, files: Mapping[str, bytes], reason: str) -> Overlay:
+    """Return what is known of a kustomization that cannot be read: what it may take in."""
+    words = re.findall(r"[\w./-]+", files[file].decode("utf-8", "replace"))
+    named = {_inside(directory, word) for word in words if "." in word or "/" in word}
+    directories = {posixpath.dirname(f) for f in files if posixpath.basename(f) in FILE_NAMES}
+    takes = sorted(named & (files.keys() | directories) - {directory, file})
+    empty = documents.read(b"{}")
+    reason = f"expected a kustomization in {file}: {reason}"
+    return Overlay(file, empty, next(documents.objects(empty)), takes=tuple(takes), unread=reason)
 
 
 def _patches(

@@ -17,6 +17,7 @@ from typing import Any
 from faultline import changes, checks, delivery, fields, fits, splice
 from faultline.charts import Render
 from faultline.errors import FaultlineError, Rejected
+from faultline.kustomize import Repository
 from faultline.limits import patch_files_max, patch_lines_max
 from faultline.model import Change, Diagnosis, FileChange, PatchRules, Proposal
 
@@ -49,10 +50,11 @@ class _Work:
     objects: Sequence[dict[str, Any]]
 
     render: Render | None
+    known: Repository
 
     def where(self, change: Change) -> splice.Where:
         hints = delivery.hints(self.objects, change.target)
-        return splice.Where(self.within, hints, self.render)
+        return splice.Where(self.within, hints, self.render, self.known)
 
 
 def propose(
@@ -77,7 +79,7 @@ def propose(
         reason = f"size: {len(wanted)} changes are more than {patch_lines_max} lines"
         return Proposal(refused={"patch": reason}, base=revision)
     within = frozenset(path for path in files if not protected(path, rules))
-    work = _Work(dict(files), within, rules, ran, objects, render)
+    work = _Work(dict(files), within, rules, ran, objects, render, Repository.of(files))
     refused: dict[str, str] = {}
     said: list[str] = []
     for change in wanted:

@@ -32,6 +32,7 @@ class Where(NamedTuple):
     within: Collection[str] | None = None  # files that may change; None: all
     hints: Hints = Hints()
     render: Render | None = None  # of Helm charts; None: Helm is not installed
+    known: Repository | None = None  # an earlier version, so that less is read again
 
 
 class Made(NamedTuple):
@@ -89,7 +90,7 @@ def _find(files: Mapping[str, bytes], change: Change, where: Where) -> Deployed 
     makers = charts.making(files, target.kind, hints.directories)
     if not _is_a_release(makers, hints):
         try:
-            return deployed.find(Repository.of(files), target, where.within, hints)
+            return deployed.find(Repository.of(files, where.known), target, where.within, hints)
         except Rejected as error:
             if not makers or _holds(files, target):
                 raise
@@ -138,7 +139,7 @@ def _in_chart(found: Installed, change: Change, where: Where, after: Scalar) -> 
 def _in_manifests(
     files: Mapping[str, bytes], found: Deployed, where: Where, path: Path, after: Scalar
 ) -> Made:
-    repository = Repository.of(files)
+    repository = Repository.of(files, where.known)
     place = places.decide(repository, found, path, after)
     file = place.text.file
     changed = _edited(files, place)
@@ -199,7 +200,7 @@ def _judge(
     root, own = found.root or "", place.text == found.item.text
     before, now = (
         [item.value for item in _rendered(version, root, place if own else None)]
-        for version in (repository, Repository.of(files))
+        for version in (repository, Repository.of(files, repository))
     )
     expected = fields.replaced(found.item.value, path, after)
     if not fields.differ_only(before, now, found.item.value, expected):

@@ -358,3 +358,21 @@ def test_a_number_in_a_path_counts_as_the_cluster_does() -> None:
 
     assert changed(files, change("128Mi", first))[0] == "prod/patch.yaml"
     assert changed(repository(), change("128Mi", MEMORY.replace("[name=api]", "[1]")))[1]
+
+
+def test_a_kustomization_that_cannot_be_read_matters_only_where_it_may_share_a_file() -> None:
+    broken = b"resources: [../base]\nresources: {{ more }}\n"
+    apart = repository() | {"other/kustomization.yaml": broken.replace(b"../base", b"x.yaml")}
+    sharing = repository() | {"other/kustomization.yaml": broken}
+
+    assert changed(apart, change("1Gi"))[0] == "base/api.yaml"
+    with pytest.raises(Rejected, match="shared by other, prod"):
+        splice.apply(sharing, change("1Gi"))
+
+
+def test_an_unreadable_chart_does_not_matter_where_the_cluster_says_the_directory() -> None:
+    files = repository() | {"charts/a/Chart.yaml": b"", "charts/a/templates/a.yaml": BASE.encode()}
+
+    assert changed(files, change("1Gi"), Hints(directories=("prod",)))[0] == "base/api.yaml"
+    with pytest.raises(Rejected, match="belongs to a Helm chart"):
+        splice.apply(files, change("1Gi"))

@@ -1,4 +1,4 @@
-"""P4: an alert of a webhook message becomes an event: CPU per alert, from 1,000 to 20,000 in a body.
+"""P4: an alert of a webhook message becomes an event: CPU each, from 1,000 to 20,000 a body.
 
 Parsing, fault, identity, secrets out, event. The peer does the usual: pydantic's model of the
 message and an event of the SDK per alert, without looking for secrets.

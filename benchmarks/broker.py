@@ -1,28 +1,32 @@
-"""How fast the broker takes an event durably, beside what the disk and plain SQLite can do.
+"""P6: how fast the embedded broker takes an event durably and sees it delivered.
 
-Run: python benchmarks/broker.py [directory]. All cases in one run and interleaved, on the disk of
-that directory (default: the working directory's); read the ratios, not the times.
+A single event stands beside one bare fdatasync of the same disk and a plain SQLite commit; many
+events, from the first enqueue to the last acknowledgement, beside persist-queue's SQLite queue with
+a row acknowledged at a time, as its documentation shows it.
+
+Run as `python broker.py --peer <folder>` in the peers' environment it measures persist-queue.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import sqlite3
 import statistics
+import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from faultline.answers import Answer
-from faultline.broker import triggers
-from faultline.broker.broker import Broker
-from faultline.broker.journal import Journal
-from faultline.event import Event
+if TYPE_CHECKING:
+    from measure import Figure
 
-ROUNDS = 5
+    from faultline.broker.broker import Broker
+    from faultline.event import Event
+
 SINGLE = 200
 TOGETHER = 4_000
 CALLERS = 32
@@ -35,12 +39,14 @@ metadata: {name: t}
 spec:
   broker: faultline
   filter: {attributes: {type: dev.faultline.fault.detected.v1}}
-  subscriber: {uri: "http://nobody.invalid/"}
+  subscriber: {ref: {apiVersion: v1, kind: Service, name: nobody}}
   delivery: {retry: 1}
 """
 
 
 def event(number: int) -> Event:
+    from faultline.event import Event
+
     return Event(
         id=str(number), source="/benchmark", type="dev.faultline.fault.detected.v1", data=DATA
     )
@@ -71,6 +77,11 @@ def naive(folder: Path) -> Callable[[int], None]:
 
 
 def ours(folder: Path, name: str) -> Broker:
+    from faultline.answers import Answer
+    from faultline.broker import triggers
+    from faultline.broker.broker import Broker
+    from faultline.broker.journal import Journal
+
     return Broker(
         triggers.load(MANIFEST),
         {"nobody": lambda request: Answer(204, {}, b"")},
@@ -89,8 +100,8 @@ def each(write: Callable[[int], None]) -> list[float]:
     return times
 
 
-def together(broker: Broker) -> float:
-    """Return events a second from many callers, each waiting for its own."""
+def delivered(broker: Broker) -> float:
+    """Return events a second from the first enqueue of many callers to the last delivery's ack."""
     share = TOGETHER // CALLERS
     events = [event(number) for number in range(share)]
 
@@ -98,57 +109,67 @@ def together(broker: Broker) -> float:
         for one in events:
             broker.accept(one)
 
+    before = broker.counters["delivered"]
     callers = [threading.Thread(target=call) for _ in range(CALLERS)]
     start = time.perf_counter()
     for caller in callers:
         caller.start()
     for caller in callers:
         caller.join()
-    return TOGETHER / (time.perf_counter() - start)
+    broker.run_until_idle()
+    assert broker.counters["delivered"] - before == share * CALLERS
+    return share * CALLERS / (time.perf_counter() - start)
 
 
-def batches(broker: Broker) -> float:
-    """Return events a second as the ingress stores them: what has arrived meanwhile, at once."""
+def theirs(folder: Path) -> float:
+    """Return events a second through persist-queue: put, get and ack, each on disk."""
+    queue = importlib.import_module("persistqueue").SQLiteAckQueue(str(folder), auto_commit=True)
+    item = {"id": "1", "data": DATA}
     start = time.perf_counter()
-    for first in range(0, TOGETHER, CALLERS):
-        broker.store([broker.admit(event(first + more)) for more in range(CALLERS)])
-    return TOGETHER / (time.perf_counter() - start)
+    for _ in range(SINGLE):
+        queue.put(item)
+    for _ in range(SINGLE):
+        queue.ack(queue.get())
+    return SINGLE / (time.perf_counter() - start)
 
 
-def main() -> None:
-    where = sys.argv[1] if len(sys.argv) > 1 else "."
-    with tempfile.TemporaryDirectory(dir=where) as name:
-        folder = Path(name)
-        alone = ours(folder, "one")
+def figures(quick: bool) -> Iterator[Figure]:
+    from measure import PEERS, Figure, environment, folder, peer
+
+    rounds = 2 if quick else 5
+    with folder() as where:
+        alone, many = ours(where, "one"), ours(where, "many")
         single: dict[str, Callable[[int], None]] = {
-            "bare fdatasync": fdatasync(folder),
-            "SQLite, a commit for each": naive(folder),
-            "broker, one caller": lambda number: alone.accept(event(number)),
+            "floor": fdatasync(where),
+            "naive": naive(where),
+            "ours": lambda number: alone.accept(event(number)),
         }
         times: dict[str, list[float]] = {label: [] for label in single}
-        rates: dict[str, list[float]] = {"callers": [], "batches": []}
-        many = ours(folder, "many")
-        for _ in range(ROUNDS):
+        rates = []
+        for _ in range(rounds):
             for label, write in single.items():
                 times[label] += each(write)
-            rates["callers"].append(together(many))
-            rates["batches"].append(batches(many))
-        report(times, rates)
-
-
-def report(times: dict[str, list[float]], rates: dict[str, list[float]]) -> None:
-    floor = statistics.median(times["bare fdatasync"])
-    for label, found in times.items():
-        middle = statistics.median(found)
-        print(f"{label:32} p50 {middle * 1e6:8.0f} us  {middle / floor:5.1f} x fdatasync")
-    one = 1 / statistics.median(times["SQLite, a commit for each"])
-    for label, found in rates.items():
-        rate = statistics.median(found)
-        print(
-            f"broker, {CALLERS} {label:21} {rate:8.0f} /s   {rate / one:5.1f} x SQLite, "
-            f"{rate * floor:5.1f} x fdatasync"
-        )
+            rates.append(delivered(many))
+        us = {label: statistics.median(found) * 1e6 for label, found in times.items()}
+        rate = statistics.median(rates)
+        yield Figure("P6", "one event into the broker, durable, p50", us["ours"], "µs",
+                     "fdatasync", us["floor"], 3.0)  # fmt: skip
+        yield Figure("", "the same", us["ours"], "µs", "SQLite, a commit each", us["naive"])
+        python = peer(PEERS, "persistqueue", "python benchmarks/run.py installs it")
+        command = [python, __file__, "--peer"]
+        found = [
+            float(subprocess.run([*command, str(where / f"peer{number}")], env=environment(),
+                                 capture_output=True, check=True).stdout)
+            for number in range(rounds)
+        ]  # fmt: skip
+        yield Figure("P6", f"enqueue to ack, {CALLERS} callers", rate, "events/s", "persist-queue",
+                     statistics.median(found), 5.0, more_is_better=True)  # fmt: skip
 
 
 if __name__ == "__main__":
-    main()
+    if "--peer" in sys.argv:
+        sys.stdout.write(str(theirs(Path(sys.argv[-1]))))
+    else:
+        from measure import main as alone
+
+        alone(figures, __doc__)

@@ -1,8 +1,9 @@
-"""P1: from the start of a process to its first 2xx, in CPU time. Bytecode is there, as in the image.
+"""P1: from the start of a process to its first 2xx, in CPU time, with bytecode as in the image.
 
 The step's shell and an empty handler run on the same server: uvicorn, as `faultline serve` does,
-and func-python, as `func` builds it. The door of `faultline serve` stands beside functions-framework
-with a trivial function. "First 2xx" is the readiness probe: the store is open by then.
+and func-python, as `func` builds it. The door of `faultline serve` stands beside
+functions-framework with a trivial function. "First 2xx" is the readiness probe: the store is open
+by then.
 """
 
 from __future__ import annotations
@@ -12,9 +13,20 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from measure import KNATIVE, ROOT, Figure, Skipped, environment, folder, free_port, http, in_turn
+from measure import (
+    KNATIVE,
+    ROOT,
+    Figure,
+    Skipped,
+    environment,
+    folder,
+    free_port,
+    http,
+    in_turn,
+    peer,
+    until_answer,
+)
 from measure import main as alone
-from measure import peer, until_answer
 
 EMPTY = """
 async def empty(scope, receive, send):

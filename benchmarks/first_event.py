@@ -24,9 +24,10 @@ import boto3, httpx, jinja2, kubernetes.client, prometheus_client, starlette.app
 boto3.client("s3", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b")
 """
 USUAL = """
-import boto3, cloudevents.http, functions_framework, httpx, jinja2, kubernetes.client, pydantic, yaml
+import boto3, cloudevents.http, functions_framework, httpx, jinja2, kubernetes.client, pydantic
+import yaml
 
-s3 = boto3.client("s3", region_name="eu-central-1", aws_access_key_id="a", aws_secret_access_key="b")
+s3 = boto3.client("s3", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b")
 
 @functions_framework.http
 def usual(request):

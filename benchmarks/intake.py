@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from measure import Figure, answers, environment, exchange, folder, free_port, http, in_turn
+from measure import Figure, answers, cpu_s, environment, exchange, folder, free_port, http, in_turn
 from measure import main as alone
 from sample import message
 
@@ -82,11 +82,11 @@ def _measure(size: int, quick: bool) -> tuple[float, float]:
             while not answers(port, http("GET", "/health/readiness")):
                 time.sleep(0.02)
             post(port, message(10**7, 1))  # everything is loaded
-            before = _cpu_s(server.pid)
+            before = cpu_s(server.pid)
             start = time.perf_counter()
             _send(port, bodies)
             seconds = time.perf_counter() - start
-            used = _cpu_s(server.pid) - before
+            used = cpu_s(server.pid) - before
         finally:
             server.kill()
             server.wait()
@@ -121,12 +121,6 @@ def _send(port: int, bodies: list[bytes]) -> None:
         sender.join()
     if failed:
         raise failed[0]
-
-
-def _cpu_s(pid: int) -> float:
-    """Return the CPU seconds of a live process, from the scheduler's own clock."""
-    tasks = Path(f"/proc/{pid}/task").iterdir()
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""P9: from an alert to the pull request, and from an alert to an agent's first step, on this machine.
+"""P9: from an alert to the pull request, and to an agent's first step, on this machine.
 
 The line is that of `faultline dev` with a real Git repository; the cluster is a recorded one. The
 analyzers prove the cause in the first case. In the second nothing is proved and the agent is a

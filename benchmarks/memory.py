@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from intake import post
-from measure import ROOT, Figure, answers, environment, folder, free_port, http, in_turn, run_to_end
+from measure import Figure, answers, environment, folder, free_port, http, in_turn, run_to_end
 from measure import main as alone
 from sample import message
 

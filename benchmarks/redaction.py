@@ -21,8 +21,8 @@ MB = 1_000_000
 
 def logs(size: int) -> bytes:
     line = (
-        '2026-11-21T10:00:{n:02d}.123Z INFO  shop.checkout [req-{n:06x}] GET /cart/{n} 200 in {n} ms '
-        'user=anna trace=4bf92f3577b34da6a3ce929d{n:08x}\n'
+        '2026-11-21T10:00:{n:02d}.123Z INFO  shop.checkout [req-{n:06x}] GET /cart/{n} 200 '
+        'in {n} ms user=anna trace=4bf92f3577b34da6a3ce929d{n:08x}\n'
     )  # fmt: skip
     secret = "2026-11-21T10:00:00Z ERROR shop.db postgres://shop:Tr0ub4dor3x@db:5432/shop refused\n"
     found, number, length = [], 0, 0

@@ -1,23 +1,37 @@
 """P3: CPU of one event in a process that is warm: from the request to the answer.
 
 Ours is `answer()` with the wire format both ways, once with a step that does nothing and once with
-triage over a store in memory: the copy of an event, and a new incident. The peers are given the
-same event, without a socket: func-python as ASGI, functions-framework as WSGI, doing nothing.
+triage over a store in memory: the copy of an event, and a new incident. Beside the peers each
+stands behind its own server, on a connection that stays: an event in, the same event out.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import functools
+import http.client as http_client
 import itertools
-import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 from first_event import DETECTED
-from measure import KNATIVE, Figure, Skipped, each_us, environment, in_turn, peer
+from measure import (
+    KNATIVE,
+    Figure,
+    Skipped,
+    answers,
+    cpu_s,
+    each_us,
+    environment,
+    folder,
+    free_port,
+    http,
+    in_turn,
+    peer,
+)
 from measure import main as alone
 
 from faultline import wire
@@ -29,73 +43,41 @@ from faultline.serve import Request, answer
 from faultline.settings import Settings
 from faultline.steps.triage import triage
 
-# each prints the microseconds of CPU per event, of several rounds
+# the same function everywhere: read the event, answer with it
+OURS = """
+import sys, uvicorn
+from faultline.bridge.gate import serve_config
+from faultline.bootstrap import ports
+from faultline.serve import EventFunction
+from faultline.settings import Settings
+from faultline.adapters.stores.memory import MemoryStore
+
+def echo(event, ports):
+    return event
+
+made = ports(Settings(), MemoryStore(), None, console=sys.stdout)
+uvicorn.Server(serve_config(EventFunction(echo, made), "127.0.0.1", int(sys.argv[1]))).run()
+"""
 FUNC_PYTHON = """
-import asyncio, json, statistics, sys, time
-from func_python.cloudevent import ASGIApplication, CloudEventMiddleware
-from cloudevents.core.v1.event import CloudEvent
+import func_python.cloudevent
 
-headers, body = json.loads(sys.argv[1])
-scope = {"type": "http", "method": "POST", "path": "/", "headers":
-         [(k.encode(), v.encode()) for k, v in headers.items()]}
-
-class Idle:
+class Echo:
     async def handle(self, scope, receive, send):
-        event = scope["event"]
-        await send(CloudEvent(attributes=event.get_attributes(), data=event.get_data()), 200)
+        await send(scope["event"])
 
-app = ASGIApplication(Idle())
-async def receive():
-    return {"type": "http.request", "body": body.encode(), "more_body": False}
-async def send(message):
-    sent.append(message)
-async def one():
-    await app(dict(scope), receive, send)
-async def main():
-    found = []
-    for _ in range(5):
-        start = time.thread_time_ns()
-        for _ in range(300):
-            sent.clear()
-            await one()
-        found.append((time.thread_time_ns() - start) / 300_000)
-    assert sent[0]["status"] == 200, sent
-    print(statistics.median(found))
-sent = []
-asyncio.run(main())
+def new():
+    return Echo()
+
+func_python.cloudevent.serve(new)
 """
 FRAMEWORK = """
-import io, json, statistics, sys, time
-import functions_framework
+import cloudevents.conversion, cloudevents.http, functions_framework
 
-headers, body = json.loads(sys.argv[1])
-path = sys.argv[2]
-open(path, "w").write('''
-import cloudevents.http, cloudevents.conversion, functions_framework
 @functions_framework.http
-def idle(request):
+def echo(request):
     event = cloudevents.http.from_http(request.headers, request.get_data())
     headers, body = cloudevents.conversion.to_binary(event)
     return body, 200, headers
-''')
-app = functions_framework.create_app("idle", path)
-def one():
-    environ = {"REQUEST_METHOD": "POST", "PATH_INFO": "/", "SERVER_NAME": "x", "SERVER_PORT": "1",
-               "SERVER_PROTOCOL": "HTTP/1.1", "wsgi.url_scheme": "http", "wsgi.version": (1, 0),
-               "wsgi.errors": sys.stderr, "wsgi.input": io.BytesIO(body.encode()),
-               "CONTENT_LENGTH": str(len(body)), "CONTENT_TYPE": headers["content-type"]}
-    environ |= {"HTTP_" + k.upper().replace("-", "_"): v for k, v in headers.items()
-                if k != "content-type"}
-    status = []
-    found = b"".join(app.wsgi_app(environ, lambda code, told: status.append(code)))
-    assert status == ["200 OK"], (status, found)
-found = []
-for _ in range(5):
-    start = time.thread_time_ns()
-    for _ in range(300):
-        one()
-    found.append((time.thread_time_ns() - start) / 300_000)
-print(statistics.median(found))
 """
 
 
@@ -128,11 +110,7 @@ def figures(quick: bool) -> Iterator[Figure]:
                  target=150, by="value")  # fmt: skip
     yield Figure("P3", "warm event, triage opens an incident (store in memory)", found["new"],
                  "µs CPU")  # fmt: skip
-    yield Figure("P3", "warm event, step that does nothing", found["idle"], "µs CPU",
-                 "functions-framework", beside(FRAMEWORK, sys.executable))  # fmt: skip
-    knative = peer(KNATIVE, "func_python", "make test sets .venv-kn up")
-    yield Figure("P3", "stretch: warm event, step that does nothing", found["idle"], "µs CPU",
-                 "func-python", beside(FUNC_PYTHON, knative), 0.125)  # fmt: skip
+    yield from beside(quick)
 
 
 def in_memory() -> Ports:
@@ -145,18 +123,63 @@ class Nowhere:
         return
 
 
-def beside(script: str, python: str) -> float:
-    """Return the microseconds that a peer needs for the same event, in a process of its own."""
-    headers, body = wire.encode(DETECTED)
-    from measure import folder
-
+def beside(quick: bool) -> Iterator[Figure]:
+    """Yield ours beside the peers, each behind its own server, the server's CPU included."""
+    python, count = sys.executable, 300 if quick else 1_000
     with folder() as where:
-        given = json.dumps([headers, body.decode()])
-        command = [python, "-c", script, given, str(where / "idle.py")]
-        done = subprocess.run(command, env=environment(), capture_output=True, text=True, cwd=where)
-    if done.returncode:
-        raise Skipped(f"a peer did not run: {done.stderr.strip()[-300:]}")
-    return float(done.stdout)
+        (where / "echo.py").write_text(FRAMEWORK)
+        framework = [python, "-m", "functions_framework", "--host", "127.0.0.1", "--port", "PORT"]
+        commands = {
+            "ours": [python, "-c", OURS, "PORT"],
+            "framework": [*framework, "--target", "echo", "--source", str(where / "echo.py")],
+        }
+        missing = None
+        try:
+            knative = peer(KNATIVE, "func_python", "make test sets .venv-kn up")
+            commands["func-python"] = [knative, "-c", FUNC_PYTHON]
+        except Skipped as error:
+            missing = error
+        cases = {name: functools.partial(_served_us, c, count) for name, c in commands.items()}
+        found = in_turn(cases, 1 if quick else 3)
+    what = "warm event behind its server, echoed"
+    yield Figure("", what, found["ours"], "µs CPU", "functions-framework", found["framework"])
+    if missing:
+        raise missing
+    yield Figure("P3", f"stretch: {what}", found["ours"], "µs CPU", "func-python",
+                 found["func-python"], 0.125)  # fmt: skip
+
+
+def _served_us(command: list[str], count: int) -> float:
+    """Return the microseconds of CPU that a server needs for an event, one after the other."""
+    headers, body = wire.encode(DETECTED)
+    request = http("POST", "/", headers | {"connection": "keep-alive"}, body)
+    port = free_port()
+    env = environment(LISTEN_ADDRESS=f"127.0.0.1:{port}", PORT=str(port))
+    filled = [str(port) if part == "PORT" else part for part in command]
+    server = subprocess.Popen(filled, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        while not answers(port, http("POST", "/", headers, body)):
+            time.sleep(0.02)
+        _send(port, request, count // 5)
+        before = cpu_s(server.pid)
+        _send(port, request, count)
+        return (cpu_s(server.pid) - before) / count * 1e6
+    finally:
+        server.kill()
+        server.wait()
+
+
+def _send(port: int, request: bytes, count: int) -> None:
+    link = http_client.HTTPConnection("127.0.0.1", port, timeout=10)
+    link.connect()
+    for _ in range(count):
+        link.sock.sendall(request)
+        answer = http_client.HTTPResponse(link.sock)
+        answer.begin()
+        answer.read()
+        if answer.status != 200:
+            raise RuntimeError(f"expected 200, got {answer.status}")
+    link.close()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from line_process import ROOT, LineProcess, until
 
+from faultline.model import RunStatus
+
 ALERT = ROOT / "examples/alerts/crash-looping.json"
 
 
@@ -53,6 +55,7 @@ def person(tmp_path: Path) -> Iterator[Person]:
         line.dispose()
 
 
+@pytest.mark.covers("S1-073", "S2-20")
 def test_from_an_alert_to_its_closing_by_hand(person: Person) -> None:
     said = person.types("send", "alert", str(ALERT))
     assert "taken on" in said
@@ -65,6 +68,9 @@ def test_from_an_alert_to_its_closing_by_hand(person: Person) -> None:
     person.types("cancel", "last")
     told = person.types("tail", "last", "--until", "packaged")
     assert id in told
+    stopped = person.line.incidents().result(id, 1)
+    assert stopped is not None
+    assert stopped.status is RunStatus.CANCELLED
 
     assert person.sees("retry", "last") == {"incident": id, "run": 2}
     until(lambda: person.sees("incidents", "--status", "investigating"))

@@ -259,7 +259,6 @@ def test_close_writes_the_record_and_the_page(
     assert (again.code, "was closed before" in again.err) == (1, True)
 
 
-@pytest.mark.covers("S1-073")
 def test_cancel_asks_the_run_under_way_to_stop(
     folder: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,9 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -297,6 +300,120 @@ def test_parked_events_are_listed_with_reason_and_key(
     ]  # fmt: skip
     refused = run(capsys, "resend", rows[1]["key"], "--store", folder)
     assert (refused.code, "never was one" in refused.err) == (1, True)
+
+
+# sending
+
+
+class Door:
+    """Somebody who listens: keeps what came, answers as told."""
+
+    def __init__(self) -> None:
+        self.status, self.came = 202, []
+        door = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["content-length"]))
+                door.came.append((self.path, dict(self.headers), body))
+                self.send_response(door.status)
+                self.end_headers()
+                self.wfile.write(b"said the door")
+
+            def log_message(self, *_: object) -> None:
+                return
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = str(self.server.server_port)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def door() -> Iterator[Door]:
+    found = Door()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+FAULT = {
+    "cluster_id": "c", "namespace": "shop", "resource_type": "Pod", "resource_name": "api-0",
+    "severity": "critical", "message": "it is down", "timestamp": "2026-11-21T10:00:00Z",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["alert", "fault", "event"])
+def test_each_kind_of_message_goes_to_its_door_with_the_token(
+    kind: str, door: Door, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FAULTLINE_WEBHOOK_TOKEN", "first,second")
+    Path("message.json").write_text(json.dumps(FAULT | {"alerts": []}), "utf-8")
+    found = run(capsys, "send", kind, "message.json", "--port", door.port)
+    ((path, headers, body),) = door.came
+
+    assert (found.code, "taken on" in found.out) == (0, True)
+    assert path == ("/alertmanager" if kind == "alert" else "/events")
+    assert headers["authorization"] == "Bearer first"
+    if kind == "fault":
+        assert json.loads(body)["type"] == "dev.faultline.fault.detected.v1"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"), [(503, "try again"), (429, "try again"), (400, "")]
+)
+def test_what_the_door_answers_is_told(
+    status: int, expected: str, door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
+    door.status = status
+    Path("message.json").write_text("{}", "utf-8")
+    found = run(capsys, "send", "alert", "message.json", "--port", door.port)
+
+    assert found.code == 1
+    assert f"answered {status}: said the door" in found.err
+    assert expected in found.err
+
+
+def test_an_alert_is_sent_as_resolved_now(door: Door, capsys: pytest.CaptureFixture[str]) -> None:
+    alert = (ROOT / "examples/alerts/crash-looping.json").read_text("utf-8")
+    Path("message.json").write_text(alert, "utf-8")
+    run(capsys, "send", "alert", "message.json", "--resolved", "--port", door.port)
+    sent = json.loads(door.came[0][2])
+
+    assert sent["status"] == "resolved"
+    assert all(each["status"] == "resolved" for each in sent["alerts"])
+
+
+def test_retry_asks_the_broker_for_the_next_run_with_an_engine(
+    folder: str, door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
+    id = named(folder, Status.PACKAGED)
+    words = ["retry", id, "--store", folder, "--port", door.port]
+    found = run(capsys, *words, "--engine", "stub", "--json")
+    refused = run(capsys, *words, "--engine", "nix")
+    ((path, headers, body),) = door.came
+
+    assert json.loads(found.out) == {"incident": id, "run": 2}
+    assert path == "/broker/faultline/faultline"
+    assert headers["ce-type"] == "dev.faultline.context.ready.v1"
+    assert json.loads(body) == {"run": 2, "engine": "stub"}
+    assert "expected an engine among" in refused.err
+
+
+def test_a_parked_event_is_sent_again_as_it_was(
+    folder: str, door: Door, capsys: pytest.CaptureFixture[str]
+) -> None:
+    event = event_of(World().made_fault(), cleared=False, cluster="prod-a", time=START)
+    record = json.dumps({"reason": "because", "by": "triage", "event": to_json(event)})
+    key = "parked/2026-11-21/one.json"
+    memory(folder).store.put(key, record.encode())
+    to = f"http://127.0.0.1:{door.port}/ns/mine"
+    found = run(capsys, "resend", key, "--store", folder, "--to", to)
+    ((path, headers, body),) = door.came
+
+    assert found.code == 0
+    assert path == "/ns/mine"  # a broker's address is taken with its path
+    assert json.loads(body) == event.data
+    assert headers["ce-type"] == event.type
 
 
 # the wrong thing, at every door

@@ -21,6 +21,17 @@ CLUSTER_WIDE = re.compile(
 _KEEPS_ITS_NAME = ("CustomResourceDefinition", "APIService", "Namespace")
 WITH_PODS = ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet", "Job", "CronJob", "Pod")
 _SCALED = ("Deployment", "ReplicaSet", "ReplicationController", "StatefulSet")
+_SELECTORS = {  # made where a kind with pods lacks them, else only added to
+    ("spec", "selector"): ("Service", "ReplicationController"),
+    ("spec", "selector", "matchLabels"): (
+        "Deployment",
+        "StatefulSet",
+        "DaemonSet",
+        "ReplicaSet",
+        "PodDisruptionBudget",
+    ),
+    ("spec", "podSelector", "matchLabels"): ("NetworkPolicy",),
+}
 _MERGE_KEYS = {
     "containers": "name",
     "initContainers": "name",
@@ -74,8 +85,9 @@ def _merged_list(old: Any, new: list[Any], by: str, kind: str) -> list[Any]:
     """Merge lists of mappings by their key, those of the patch first; other lists are replaced."""
     if any(isinstance(item, dict) and "$patch" in item for item in new):
         raise Rejected("a patch with $patch")
-    if not by or not isinstance(old, list):
+    if not by:
         return new
+    old = old if isinstance(old, list) else []
     if not all(isinstance(item, dict) and by in item for item in [*old, *new]):
         raise Rejected(f"a list whose items have no {by}")
     known = {item[by]: item for item in old}
@@ -153,13 +165,12 @@ def labelled(value: Object, pairs: Object, *, templates: bool, selectors: bool) 
     made = _noted(value, ("metadata", "labels"), pairs)
     for way in _templates(value) if templates or selectors else ():
         made = _noted(made, (*way, "metadata", "labels"), pairs)
-    kind = value.get("kind")
-    if not selectors:
-        return made
-    if kind == "Service" and part(value, "spec").get("selector"):
-        return _noted(made, ("spec", "selector"), pairs)
-    chooses = kind in ("Deployment", "StatefulSet", "DaemonSet", "ReplicaSet")
-    return _noted(made, ("spec", "selector", "matchLabels"), pairs) if chooses else made
+    kind = str(value.get("kind"))
+    for way, chosen in _SELECTORS.items() if selectors else ():
+        there = part(part(value, way[0]), way[1])
+        if kind in chosen and (there or kind in WITH_PODS):
+            made = _noted(made, way, pairs)
+    return made
 
 
 def annotated(value: Object, pairs: Object) -> Object:

@@ -39,11 +39,38 @@ def decide(repository: Repository, found: Deployed, path: Path, wanted: Any) -> 
     path = fields.named(found.item.value, path)  # patches may have put items in another order
     place = _last_word(found.item, path, wanted)
     _refuse_templates(place.text.file, place.object)
-    if found.root is not None:
-        _refuse_features(repository, found.root, place)
-        _refuse_references(repository, found.root, path, wanted)
-        _refuse_shared(repository, found.root, place)
-    return place
+    if found.root is None:
+        return place
+    _refuse_features(repository, found.root)
+    _refuse_references(repository, found.root, path, wanted)
+    others = _sharing(repository, found.root, place.text.file)
+    return _own(repository, found, place, others) if others else place
+
+
+def _own(repository: Repository, found: Deployed, place: Place, others: list[str]) -> Place:
+    """Return the patch of this deployment alone that can take the field. Raises Rejected.
+
+    Only where the object's own file says it so far: what another patch says may not be in vain.
+    """
+    root = found.root or ""
+    for said in reversed(found.item.said if place.text == found.item.text else ()):
+        takes_it = said.how == "merge" and _has_items(said.object.value, place.at)
+        if takes_it and not _sharing(repository, root, said.text.file):
+            return Place(said.text, said.object, place.at, place.wanted)
+    names = ", ".join(name or "." for name in sorted([root, *others]))
+    raise Rejected(
+        f"expected a file of one deployment, but {place.text.file} is shared by {names}; "
+        f"a patch of this object in {root or '.'} would be changed instead"
+    )
+
+
+def _has_items(value: Any, path: Path) -> bool:
+    """Say whether a patch has every item of a list that a path goes through."""
+    return all(
+        fields.get(value, path[: depth + 1]) is not fields.MISSING
+        for depth, step in enumerate(path)
+        if not isinstance(step, str) and path[depth - 1] not in fields.GROWING
+    )
 
 
 # the last word
@@ -126,7 +153,7 @@ def _refuse_templates(file: str, found: Object) -> None:
         raise Rejected(f"expected a readable manifest, but {file} is encrypted")
 
 
-def _refuse_features(repository: Repository, root: str, place: Place) -> None:
+def _refuse_features(repository: Repository, root: str) -> None:
     for overlay in repository.within(root):
         if overlay.rewriting:
             raise Rejected(
@@ -155,8 +182,9 @@ def _refuse_references(repository: Repository, root: str, path: Path, wanted: An
                 )
 
 
-def _refuse_shared(repository: Repository, root: str, place: Place) -> None:
-    file, found = place.text.file, repository.overlays
+def _sharing(repository: Repository, root: str, file: str) -> list[str]:
+    """Return the other deployments that take in a file."""
+    found = repository.overlays
     mine = overlays.reach(root, found)
     sharing = {
         d
@@ -164,9 +192,4 @@ def _refuse_shared(repository: Repository, root: str, place: Place) -> None:
         if (reached := overlays.reach(d, found)) and file in reached and root not in reached
     }
     inner = {base for d in sharing for base in found[d].takes}
-    if others := sorted(sharing - inner):
-        names = ", ".join(name or "." for name in sorted([root, *others]))
-        raise Rejected(
-            f"expected a file of one deployment, but {file} is shared by {names}; "
-            f"a patch in {root or '.'} that sets the field would be changed"
-        )
+    return sorted(sharing - inner)

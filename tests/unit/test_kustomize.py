@@ -54,6 +54,33 @@ spec:
   selector: {app: api}
   ports: [{port: 80}]
 """
+MORE = """\
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: job, namespace: keep, labels: {a: b}}
+spec:
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          initContainers: [{name: once, image: registry.example/proxy}]
+          containers: [{name: main, image: "registry.example/api@sha256:aa"}]
+---
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: api}
+spec: {minAvailable: 1, selector: {matchLabels: {app: api}}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: role}
+rules: []
+---
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: closed}
+spec: {podSelector: {matchLabels: {app: api}}}
+"""
 PATCH = """\
 apiVersion: apps/v1
 kind: Deployment
@@ -133,7 +160,8 @@ def overlay(name: str) -> dict[str, bytes]:
 @pytest.mark.skipif(not shutil.which("kubectl"), reason="kubectl is not installed")
 @pytest.mark.parametrize("name", OVERLAYS)
 def test_what_is_rendered_is_what_kubectl_renders(name: str, tmp_path: Path) -> None:
-    files = overlay(name)
+    files = overlay(name) | {"base/more.yaml": MORE.encode()}
+    files["base/kustomization.yaml"] = b"resources: [api.yaml, service.yaml, more.yaml]\n"
     for path, content in files.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(content)
@@ -257,7 +285,7 @@ def test_a_line_is_added_to_an_inline_patch_with_its_indentation() -> None:
             "",
             {"test__kustomization": "resources: [../base]\nnamespace: test\n"},
             change("1Gi"),
-            "shared by prod, test; a patch in prod",
+            "shared by prod, test; a patch of this object in prod",
         ),
         (
             "",
@@ -375,4 +403,36 @@ def test_an_unreadable_chart_does_not_matter_where_the_cluster_says_the_director
 
     assert changed(files, change("1Gi"), Hints(directories=("prod",)))[0] == "base/api.yaml"
     with pytest.raises(Rejected, match="belongs to a Helm chart"):
+        splice.apply(files, change("1Gi"))
+
+
+SHARED = {"test__kustomization": "resources: [../base]\nnamespace: test\n"}
+
+
+@pytest.mark.parametrize(
+    ("field", "after", "added"),
+    [
+        (CONTAINER + "resources.requests.memory", "32Mi", ", requests: {memory: 32Mi}"),
+        (CONTAINER + "resources.limits.cpu", "2", ', cpu: "2"'),
+        (IMAGE, "registry.example/api:1.3", "image: registry.example/api:1.3"),
+        ("spec.replicas", 3, "replicas: 3"),
+    ],
+)
+def test_what_a_shared_base_says_is_said_in_the_patch_of_one_deployment(
+    field: str, after: Any, added: str
+) -> None:
+    files = repository("namespace: shop\npatches: [{path: p.yaml}]\n", prod__p=PATCH, **SHARED)
+
+    file, made = changed(files, change(after, field))
+
+    assert file == "prod/p.yaml"
+    assert added in made
+    assert len(made.splitlines()) - len(PATCH.splitlines()) in (0, 1)
+
+
+def test_a_patch_that_does_not_have_the_container_does_not_take_its_field() -> None:
+    patch = PATCH.replace("name: api\n        res", "name: sidecar\n        res")
+    files = repository("namespace: shop\npatches: [{path: p.yaml}]\n", prod__p=patch, **SHARED)
+
+    with pytest.raises(Rejected, match="shared by prod, test"):
         splice.apply(files, change("1Gi"))

@@ -38,7 +38,7 @@ def named() -> dict[str, set[str]]:
 def main() -> int:
     known, cited = ids(), named()
     passed = set(json.loads(LAST_RUN.read_text("utf-8"))) if LAST_RUN.is_file() else set(cited)
-    shown = {id for id in known if id in passed and id in cited}
+    shown = passed & known.keys()
     groups: dict[str, list[str]] = defaultdict(list)
     for id in known:
         groups[id.split("-")[0]].append(id)

@@ -22,6 +22,13 @@ RUN apt-get update \
  && groupadd --gid 10001 faultline \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp faultline
 COPY --from=build /app /app
+# This image's own library comes without bytecode too. Then: is any missing of what our processes load?
+RUN python -m compileall -q -j 0 "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')" || true
+RUN /app/bin/python -B -c "import os, sys; \
+import boto3, faultline.agent.__main__, faultline.cli.serving, faultline.dev, kubernetes.client, uvicorn.main; \
+from faultline.routes import STEPS; list(STEPS.values()); \
+made = [m.__cached__ for m in list(sys.modules.values()) if getattr(m, '__cached__', None)]; \
+sys.exit(str(lost) if (lost := [p for p in made if not os.path.exists(p)]) else 0)"
 ENV PATH=/app/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1
 USER 10001:10001
 WORKDIR /tmp

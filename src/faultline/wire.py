@@ -238,8 +238,8 @@ def _check_name(name: str) -> None:
 
 
 def _check_characters(attributes: Mapping[str, Any]) -> None:
-    for name, value in attributes.items():
-        if isinstance(value, str) and _FORBIDDEN.search(value):
+    for name, value in attributes.items():  # nothing forbidden is printable, and that is quick
+        if isinstance(value, str) and not value.isprintable() and _FORBIDDEN.search(value):
             raise NotAnEvent(f"expected no control characters in {name}, got one")
 
 
@@ -398,10 +398,10 @@ def encode_fitting(
 
 
 def _size(event: Event) -> int:
-    binary = _length(*encode(event))
-    if binary <= limits.event_bytes_max // 16:
-        return binary  # the structured form cannot be that much longer
-    return max(binary, len(encode(event, structured=True)[1]))
+    structured = len(encode(event, structured=True)[1])
+    if structured <= limits.event_bytes_max // 16:
+        return structured  # the binary form cannot be that much longer: a byte becomes three
+    return max(structured, _length(*encode(event)))
 
 
 def _length(headers: Mapping[str, str], body: bytes) -> int:

@@ -390,6 +390,6 @@ class _Sink:
         self.send_all([event])
 
     def send_all(self, events: Sequence[Event]) -> None:
-        received = (wire.decode(*wire.encode(event), bytes_max=event_read_bytes_max)
-                    for event in events)  # fmt: skip
+        sent = (wire.encode(event, structured=True) for event in events)
+        received = (wire.decode(*one, bytes_max=event_read_bytes_max) for one in sent)
         self._broker.store([self._broker.admit(event) for event in received])

@@ -180,7 +180,7 @@ def _names(repository: Repository, name: str) -> set[str]:
     prefixes = {one.said("namePrefix") for one in repository.overlays.values()} - {""}
     suffixes = {one.said("nameSuffix") for one in repository.overlays.values()} - {""}
     names, waiting = {name}, [name]
-    while waiting:
+    while waiting and len(names) < 1_000:
         now = waiting.pop()
         shorter = {now.removeprefix(p) for p in prefixes} | {now.removesuffix(s) for s in suffixes}
         new = shorter - names - {""}

@@ -8,7 +8,7 @@ kustomizations say is read by `overlays.py`; which place to change is `places.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -22,6 +22,9 @@ Keep = Callable[[str, Object | None], bool]  # asked of a file, then of each obj
 
 def everything(file: str, found: Object | None) -> bool:
     return True
+
+
+objects_max = 5_000  # of one kustomization
 
 
 class Said(NamedTuple):
@@ -92,7 +95,15 @@ def render(repository: Repository, root: str, keep: Keep = everything) -> list[R
 
     Raises Rejected for what cannot be rendered.
     """
-    return _built(repository, root, keep, (root,))
+    return _built(_Rendering(repository, keep, {}), root, (root,))
+
+
+class _Rendering(NamedTuple):
+    """One rendering: each directory is built once, however often it is taken in."""
+
+    repository: Repository
+    keep: Keep
+    built: dict[str, list[Rendered]]
 
 
 def loaded(repository: Repository, file: str, keep: Keep = everything) -> list[Rendered]:
@@ -107,40 +118,50 @@ def loaded(repository: Repository, file: str, keep: Keep = everything) -> list[R
     ]
 
 
-def _built(
-    repository: Repository, directory: str, keep: Keep, way: tuple[str, ...]
-) -> list[Rendered]:
-    overlay = repository.overlays[directory]
-    if overlay.unread:
-        raise Rejected(overlay.unread)
+def _built(run: _Rendering, directory: str, way: tuple[str, ...]) -> list[Rendered]:
+    if directory not in run.built:
+        overlay = run.repository.overlays[directory]
+        if overlay.unread:
+            raise Rejected(overlay.unread)
+        made = _taken(run, overlay, way)
+        inner = overlay.component and len(way) > 1  # then it is put on what takes it in
+        run.built[directory] = made if inner else _transformed(overlay, made)
+    return run.built[directory]
+
+
+def _taken(run: _Rendering, overlay: Overlay, way: tuple[str, ...]) -> list[Rendered]:
+    """Return what a kustomization takes in, components put on top of it."""
     made: list[Rendered] = []
     components = []
     for name in overlay.takes:
-        if name not in repository.overlays:
-            made += loaded(repository, name, keep)
-        elif name in way:
+        if name in way:
             raise Rejected(f"{overlay.file} takes in {name}, which takes it in")
-        elif repository.overlays[name].component:
+        if name not in run.repository.overlays:
+            made += loaded(run.repository, name, run.keep)
+        elif run.repository.overlays[name].component:
             components.append(name)
         else:
-            made += _built(repository, name, keep, (*way, name))
+            made += _built(run, name, (*way, name))
+        if len(made) > objects_max:
+            raise Rejected(f"{overlay.file} takes in more than {objects_max} objects")
     for name in components:
-        inner = _built(repository, name, keep, (*way, name))
-        made = _transformed(repository.overlays[name], [*made, *inner])
-    return made if overlay.component and len(way) > 1 else _transformed(overlay, made)
+        inner = _built(run, name, (*way, name))
+        made = _transformed(run.repository.overlays[name], [*made, *inner])
+    return made
 
 
 def _transformed(overlay: Overlay, made: list[Rendered]) -> list[Rendered]:
     try:
         for patch in overlay.patches:
-            made = [one for item in made for one in _patched(item, patch)]
+            texts = list(documents.objects(documents.read(patch.text.content), lists=True))
+            made = [_patched(item, patch, texts) for item in made]
         return [_decorated(overlay, item) for item in made]
     except Rejected as error:
         raise Rejected(f"{overlay.file}: {error}") from None
 
 
-def _patched(item: Rendered, patch: Patch) -> Iterator[Rendered]:
-    for said in documents.objects(documents.read(patch.text.content), lists=True):
+def _patched(item: Rendered, patch: Patch, texts: list[Object]) -> Rendered:
+    for said in texts:
         operations = said.value if isinstance(said.value, list) else None
         if not _is_for(item, patch, said, operations is not None):
             continue
@@ -152,7 +173,7 @@ def _patched(item: Rendered, patch: Patch) -> Iterator[Rendered]:
         for operation in operations or ():
             value = merging.operated(value, merging.mapping(operation))
         item = item.now(value, step)
-    yield item
+    return item
 
 
 def _is_for(item: Rendered, patch: Patch, said: Object, is_list: bool) -> bool:

@@ -436,3 +436,15 @@ def test_a_patch_that_does_not_have_the_container_does_not_take_its_field() -> N
 
     with pytest.raises(Rejected, match="shared by prod, test"):
         splice.apply(files, change("1Gi"))
+
+
+def test_kustomizations_that_double_at_each_level_end() -> None:
+    files = {"k0/api.yaml": BASE.encode(), "k0/kustomization.yaml": b"resources: [api.yaml]\n"}
+    for level in range(1, 40):
+        below = f"resources: [../k{level - 1}, ../k{level - 1}/../k{level - 1}]\n"
+        files[f"k{level}/kustomization.yaml"] = below.encode()
+
+    with pytest.raises(Rejected, match="more than 5000 objects"):
+        splice.apply(files, change("1Gi"))
+    with pytest.raises(Rejected, match="found none"):
+        splice.apply(files, change("1Gi", target=API.model_copy(update={"name": "web"})))

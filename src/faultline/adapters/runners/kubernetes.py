@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from faultline.adapters import kubeconfig
 from faultline.adapters.runners.job import APP, SPEC_HASH, JobTemplate, job
 from faultline.errors import Rejected, Unavailable
 from faultline.model import JobState, Run
@@ -25,7 +26,7 @@ class KubernetesRunner:
 
     @cached_property
     def _api(self) -> Any:
-        return self._given or _connect()
+        return self._given or kubeconfig.load().BatchV1Api()
 
     def start(self, run: Run) -> None:
         """Create the Job. One that exists and is the same is success; another one is refused."""
@@ -109,19 +110,3 @@ def _explained(error: Exception, what: str) -> Exception:
     if status in (400, 422):
         return Rejected(f"{what}: the API server refused it: {reason}")
     return Unavailable(f"{what}: the API server answered {status or reason}")
-
-
-def _connect() -> Any:
-    """Return the batch/v1 client of the cluster that this process runs in, or of KUBECONFIG."""
-    import kubernetes
-
-    client: Any = kubernetes.client
-    config: Any = kubernetes.config
-    try:
-        config.load_incluster_config()
-    except config.ConfigException:
-        try:
-            config.load_kube_config()
-        except config.ConfigException as error:
-            raise Rejected(f"expected to run in a cluster, or a KUBECONFIG: {error}") from None
-    return client.BatchV1Api()

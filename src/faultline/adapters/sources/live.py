@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
+from faultline.adapters import kubeconfig
 from faultline.errors import Rejected, Unavailable
 from faultline.limits import context_file_bytes_max, log_lines_per_container
 
@@ -156,17 +157,8 @@ def connect() -> Get:
     generation for reading plain JSON, so the requests are httpx's.
     """
     import httpx
-    import kubernetes
 
-    config: Any = kubernetes.config
-    try:
-        config.load_incluster_config()
-    except config.ConfigException:
-        try:
-            config.load_kube_config()
-        except config.ConfigException as error:
-            raise Rejected(f"expected to run in a cluster, or a KUBECONFIG: {error}") from None
-    found: Any = kubernetes.client.Configuration.get_default_copy()
+    found: Any = kubeconfig.load().Configuration.get_default_copy()
     pair = (found.cert_file, found.key_file) if found.cert_file else None
     api = httpx.Client(
         base_url=found.host,

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from faultline.capsule import Capsule
-from faultline.cli.common import incidents_of, print_json, say, settings_of
-from faultline.cli.reading import resolve
+from faultline.cli.common import incidents_of, print_json, resolve, say, settings_of
 from faultline.errors import Rejected
 from faultline.incidents import Incidents
 from faultline.model import Certainty, Change, Diagnosis, Verdict

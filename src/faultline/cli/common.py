@@ -1,4 +1,4 @@
-"""What commands share: settings from flags, the store, and how JSON is printed."""
+"""What commands share: settings from flags, the store, which incident is meant, printing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import os
 import sys
 from typing import Any
 
+from faultline import keys
 from faultline.adapters.stores import open_store
+from faultline.errors import Rejected
 from faultline.incidents import Incidents
 from faultline.settings import Settings, load
 
@@ -34,3 +36,28 @@ def print_json(value: Any) -> None:
 def say(line: str = "") -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def resolve(memory: Incidents, text: str) -> str:
+    """Return the id of the incident that is meant: an id, its hex, or `last`."""
+    if keys.INCIDENT_ID.fullmatch(text):
+        memory.incident(text)
+        return text
+    if text == "last":
+        if newest := newest_of(memory):
+            return newest
+        raise Rejected("there is no incident yet; `faultline incidents` lists what there is")
+    found = [i for i in memory.ids() if i.endswith(f"-{text}") and len(text) == 8]
+    if not found:
+        raise Rejected(
+            f"expected an incident's id, its last 8 digits or `last`, got {text[:60]!r}; "
+            "`faultline incidents` lists what there is"
+        )
+    return found[-1]
+
+
+def newest_of(memory: Incidents) -> str | None:
+    """Return the id of the incident that was opened last; ids sort by day, not by time."""
+    found = [incident_id for incident_id in memory.ids() if memory.status(incident_id)]
+    today = [memory.incident(i) for i in found if i[:8] == found[-1][:8]]
+    return max(today, key=lambda incident: incident.opened_at).id if today else None

@@ -7,10 +7,9 @@ import sys
 import time
 from collections.abc import Iterator
 
-from faultline import keys, views
+from faultline import views
 from faultline.bootstrap import now
-from faultline.cli.common import incidents_of, print_json, say, settings_of
-from faultline.errors import Rejected
+from faultline.cli.common import incidents_of, newest_of, print_json, resolve, say, settings_of
 from faultline.incidents import Incidents
 from faultline.model import Incident, Status
 from faultline.style import paint, paint_diff
@@ -61,38 +60,13 @@ def show(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def resolve(memory: Incidents, text: str) -> str:
-    """Return the id of the incident that is meant: an id, its hex, or `last`."""
-    if keys.INCIDENT_ID.fullmatch(text):
-        memory.incident(text)
-        return text
-    if text == "last":
-        if newest := _newest(memory):
-            return newest
-        raise Rejected("there is no incident yet; `faultline incidents` lists what there is")
-    found = [i for i in memory.ids() if i.endswith(f"-{text}") and len(text) == 8]
-    if not found:
-        raise Rejected(
-            f"expected an incident's id, its last 8 digits or `last`, got {text[:60]!r}; "
-            "`faultline incidents` lists what there is"
-        )
-    return found[-1]
-
-
-def _newest(memory: Incidents) -> str | None:
-    """Return the id of the incident that was opened last; ids sort by day, not by time."""
-    found = [incident_id for incident_id in memory.ids() if memory.status(incident_id)]
-    today = [memory.incident(i) for i in found if i[:8] == found[-1][:8]]
-    return max(today, key=lambda incident: incident.opened_at).id if today else None
-
-
 def tail(arguments: argparse.Namespace) -> int:
     """Print timeline entries as they appear; ends with `--until`, or by Ctrl-C."""
     memory = incidents_of(arguments)
     only = resolve(memory, arguments.incident) if arguments.incident else None
     seen: set[tuple[str, str]] = set()
     while True:
-        waited_for = only or _newest(memory)
+        waited_for = only or newest_of(memory)
         for incident_id in [only] if only else list(memory.ids()):
             if memory.status(incident_id) is not None:
                 _print_new(memory, incident_id, seen)

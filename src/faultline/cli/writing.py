@@ -10,8 +10,7 @@ from typing import Any
 
 from faultline import keys, views
 from faultline.bootstrap import now
-from faultline.cli.common import incidents_of, print_json, say, settings_of
-from faultline.cli.reading import resolve
+from faultline.cli.common import incidents_of, print_json, resolve, say, settings_of
 from faultline.errors import Rejected, Unavailable
 from faultline.event import CONTEXT_READY, Event, format_time
 from faultline.incidents import Incidents

@@ -214,20 +214,22 @@ def test_the_text_with_the_last_word_is_changed(
     assert changed(files, wanted) == (file, files[file].decode().replace(old, new))
 
 
-def test_a_line_is_added_to_an_inline_patch_with_its_indentation() -> None:
-    patch = PATCH.replace(
-        "{limits: {memory: 96Mi}}  # this one only", "\n          limits:\n            cpu: 1"
-    )
-    text = INLINE + "".join(f"    {line}\n" for line in patch.splitlines()) + "# end\n"
-    files = repository(text.replace("\n", "\r\n"))
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("tail", ["", "# end\n", "\n\nnamespace: shop\n"])
+def test_a_line_is_added_to_an_inline_patch_with_its_indentation(end: str, tail: str) -> None:
+    limits = "\n          limits:\n            memory: 96Mi"
+    patch = PATCH.replace(" {limits: {memory: 96Mi}}  # this one only", limits)
+    text = INLINE + "".join(f"    {line}\n" for line in patch.splitlines())
+    files = repository((text + tail).replace("\n", end), test__kustomization="bases: [../base]\n")
+    files["test/kustomization.yaml"] += b"namespace: test\n"
+    if "namespace" not in tail:
+        files["prod/kustomization.yaml"] = b"namespace: shop\n" + files["prod/kustomization.yaml"]
 
-    wanted = change("2", CONTAINER + "resources.limits.cpu")
-    file, made = changed(files, wanted)
+    file, made = changed(files, change("2", CONTAINER + "resources.limits.cpu"))
 
-    assert (file, made) == (
-        "prod/kustomization.yaml",
-        files[file].decode().replace("cpu: 1", 'cpu: "2"'),
-    )
+    old = files["prod/kustomization.yaml"].decode()
+    added = f'memory: 96Mi{end}                cpu: "2"'
+    assert (file, made) == ("prod/kustomization.yaml", old.replace("memory: 96Mi", added))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from faultline.limits import sse_event_bytes_max
 
 _LINE_END = re.compile(rb"\r\n|\r|\n")
 # an event as nearly every server writes it, whole: read at once, with the same outcome
-_USUAL = re.compile(rb"(?:id: ?(.*)\n)?(?:event: ?(.*)\n)?data: ?(.*)\n\n")
+_USUAL = re.compile(rb"(?:id: ?(.*+)\n)?+(?:event: ?(.*+)\n)?+data: ?(.*+)\n\n")
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -67,10 +67,8 @@ class Parser:
             start = 1 if chunk[0] == 0x0A else 0
         plain = b"\r" not in chunk
         while not self._too_large:
-            if plain and (usual := self._usual(chunk, start)):
-                events.append(self._whole(*usual.groups()))
-                start = usual.end()
-                continue
+            if plain and not (self._bytes or self._partial or self._first_line):
+                start = self._usual(chunk, start, events)
             end, following = _line_end(chunk, start, plain)
             if end < 0:
                 self._keep(chunk[start:])
@@ -84,18 +82,18 @@ class Parser:
             raise self._refusal()
         return events
 
-    def _usual(self, chunk: bytes, start: int) -> re.Match[bytes] | None:
-        """Return the whole event that begins here, if none has begun before and it is small."""
-        if self._bytes or self._partial or self._first_line:
-            return None
-        usual = _USUAL.match(chunk, start, start + self._bytes_max)
-        return None if usual is None or b"\0" in (usual[1] or b"") else usual
-
-    def _whole(self, id: bytes | None, type: bytes | None, data: bytes) -> ServerSentEvent:
-        if id is not None:
-            self.last_id = self._id = id.decode("utf-8", "replace")
-        name = type.decode("utf-8", "replace") if type else "message"
-        return ServerSentEvent(name, data.decode("utf-8", "replace"), self.last_id)
+    def _usual(self, chunk: bytes, start: int, events: list[ServerSentEvent]) -> int:
+        """Read the events that are whole and usual, one after the other; return where they end."""
+        while usual := _USUAL.match(chunk, start, start + self._bytes_max):
+            id, type, data = usual.groups()
+            if id is not None:
+                if b"\0" in id:
+                    break
+                self.last_id = self._id = id.decode("utf-8", "replace")
+            name = type.decode("utf-8", "replace") if type else "message"
+            events.append(ServerSentEvent(name, data.decode("utf-8", "replace"), self.last_id))
+            start = usual.end()
+        return start
 
     def end(self) -> list[ServerSentEvent]:
         """The stream is over: an unfinished event is discarded, with its id."""

@@ -77,7 +77,6 @@ def objects(capsule: Capsule) -> tuple[dict[str, Any], ...]:
     """Return the cluster's objects in a capsule, in order of their files; unreadable ones not."""
     from faultline import documents  # and with it YAML, which most steps never need
 
-
     found: list[dict[str, Any]] = []
     for name in capsule.names():
         if name.startswith("context/objects/") and name.endswith((".yaml", ".yml")):

@@ -35,8 +35,8 @@ test: check apt unit .venv-kn/ready ## everything that needs no cluster
 apt:
 	@tools/install-real-parts.sh
 
-unit: .venv/ready ## the tests alone
-	$(BIN)/python -m pytest -q -m "not cluster"
+unit: .venv/ready ## the tests alone, two at a time, file by file
+	$(BIN)/python -m pytest -q -m "not cluster" -n 2 --dist loadfile
 
 check: .venv/ready ## format, lint, types, imports; changes nothing
 	$(BIN)/ruff format --check .

@@ -65,6 +65,7 @@ class Doors:
     answered: Tally = field(default_factory=Tally, init=False)  # refusals by reason
     durations: dict[str, Buckets] = field(default_factory=dict, init=False)  # by sender
     in_flight: int = field(default=0, init=False)
+    full: bool = field(default=False, init=False)  # every place was taken, and most still are
     buffered: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -74,6 +75,18 @@ class Doors:
     def open(self) -> bool:
         """Nobody said who may come in: then only this machine may."""
         return not self.tokens and not self.hmac_secrets
+
+    def enter(self) -> None:
+        """Take one of the places for messages being worked on. Raises Busy if none is free."""
+        if self.in_flight >= self.in_flight_max:
+            raise Busy("too many messages at once")
+        self.in_flight += 1
+        self.full = self.full or self.in_flight >= self.in_flight_max
+
+    def leave(self) -> None:
+        """Give the place back. Full ends when half are free, so that it does not flap."""
+        self.in_flight -= 1
+        self.full = self.full and self.in_flight > self.in_flight_max // 2
 
 
 @dataclass
@@ -146,9 +159,7 @@ class _Door:
             raise TooLarge(f"expected at most {self.bytes_max} bytes, got {len(body)}")
 
     async def _work(self, headers: Mapping[str, str], body: bytes) -> Answer:
-        if self.doors.in_flight >= self.doors.in_flight_max:
-            raise Busy("too many messages at once")
-        self.doors.in_flight += 1
+        self.doors.enter()
         loop = asyncio.get_running_loop()
         working = loop.run_in_executor(self.doors.workers, self._taken, headers, body)
         working.add_done_callback(self._done)
@@ -158,7 +169,7 @@ class _Door:
         return working.result()
 
     def _done(self, working: asyncio.Future[Answer]) -> None:
-        self.doors.in_flight -= 1
+        self.doors.leave()
         if not working.cancelled():
             working.exception()  # whoever waited has it; nobody waits for ever
 
@@ -260,20 +271,27 @@ def answers(store: Store) -> bool:
 
 @dataclass
 class _Health:
-    """Alive: it answers. Ready: the store answers too. The streams are told, not judged."""
+    """Alive: it answers. Ready: the store answers too, and there is room for another message.
+
+    The streams are told, not judged.
+    """
 
     doors: Doors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["method"] not in ("GET", "HEAD"):
             return await respond(send, 405, {"allow": "GET, HEAD", "connection": "close"})
-        ready = True
+        status = "ok"
         if scope["path"].endswith("/readiness"):
-            ready = await asyncio.to_thread(answers, self.doors.intake.store)
-        status = "ok" if ready else "store unavailable"
+            status = await asyncio.to_thread(self._ready)
         said: dict[str, Any] = {"status": status, "streams": self.doors.streams()}
         if self.doors.intake.watchdog.interval_s:
             said["watchdog"] = self.doors.intake.watchdog.state()
         body = b"" if scope["method"] == "HEAD" else json.dumps(said, default=_told).encode()
         kind = {"content-type": "application/json", "cache-control": "no-store"}
-        return await respond(send, 200 if ready else 503, kind, body)
+        return await respond(send, 200 if status == "ok" else 503, kind, body)
+
+    def _ready(self) -> str:
+        if self.doors.full:
+            return "too many messages at once"
+        return "ok" if answers(self.doors.intake.store) else "store unavailable"

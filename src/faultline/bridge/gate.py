@@ -29,8 +29,8 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-head_s_max = 10.0  # from the first moment of a connection to the end of a request's head
-body_s_max = 10.0  # from there to the end of its body
+head_s_max = 9.0  # from the first moment of a connection to the end of a request's head
+body_s_max = 9.0  # from there to the end of its body; who is slow has gone within ten
 connections_max = 800
 signature_age_s_max = 300
 

@@ -204,7 +204,7 @@ class Line:
                     await ingress(below, receive, send)
                 else:
                     await respond(send, 403, {"connection": "close"})
-            elif path in DOORS or (path == "/events" and method == "POST"):
+            elif path in DOORS or (path == "/events" and method in ("POST", "OPTIONS")):
                 await doors(scope, receive, send)
             else:
                 await pages(scope, receive, send)

@@ -53,6 +53,7 @@ def doors_of(settings: Settings, taken: Intake, streams: Sequence[Follower]) -> 
         tokens=listed(settings.webhook_token),
         hmac_secrets=listed(settings.webhook_hmac),
         streams=states,
+        origins=listed(settings.webhook_origins),
     )
 
 

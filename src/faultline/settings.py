@@ -102,6 +102,10 @@ class Settings(BaseModel):
     webhook_hmac: str = _field(
         "", "FAULTLINE_WEBHOOK_HMAC", "HMAC keys, separated by commas", secret=True
     )
+    webhook_origins: str = _field(
+        "", "FAULTLINE_WEBHOOK_ORIGINS",
+        "origins whose OPTIONS at /events is answered, separated by commas; empty: none",
+    )  # fmt: skip
     console_token: str = _field(
         "", "FAULTLINE_CONSOLE_TOKEN", "asked for by the web console", secret=True
     )

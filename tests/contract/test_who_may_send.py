@@ -213,3 +213,57 @@ def test_a_key_is_changed_without_a_message_lost_and_the_old_one_ends() -> None:
     }
 
     assert taken == {"before": [202, 202, 401], "while": [202] * 3, "after": [401, 202, 202]}
+
+
+# CloudEvents' handshake
+
+
+ASKED = {"webhook-request-origin": "events.example.com", "webhook-request-rate": "120"}
+
+
+def ask(headers: Mapping[str, str], *origins: str) -> httpx.Response:
+    async def options() -> httpx.Response:
+        made = app(
+            sink=Kept(), store=MemoryStore(), cluster="here", clock=lambda: NOW,
+            tokens=TOKENS, origins=origins,
+        )  # fmt: skip
+        transport = httpx.ASGITransport(made, client=("10.0.0.7", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.options("/events", headers=headers)
+
+    return asyncio.run(options())
+
+
+def told(answer: httpx.Response) -> dict[str, str]:
+    return {k: v for k, v in answer.headers.items() if k.startswith("webhook-")}
+
+
+@pytest.mark.covers("CE-10")
+def test_an_origin_on_the_list_is_named_with_a_rate_that_holds_and_another_hears_nothing() -> None:
+    named = {"webhook-allowed-origin": "events.example.com"}
+    allowed = ask(ASKED, "events.example.com", "other.example.com")
+
+    assert (allowed.status_code, allowed.headers["allow"]) == (200, "POST, OPTIONS")
+    assert told(allowed) == named | {"webhook-allowed-rate": "120"}
+    for rate, answered in (("999999", "6000"), ("0", "6000"), ("-1", "6000"), ("*", "6000")):
+        asked = ASKED | {"webhook-request-rate": rate}
+        assert told(ask(asked, "events.example.com"))["webhook-allowed-rate"] == answered
+    assert (
+        told(ask({"webhook-request-origin": "events.example.com"}, "events.example.com")) == named
+    )
+
+    unknown = [
+        ask(ASKED, "other.example.com"),
+        ask(ASKED, "example.com", ".example.com", "events.example.com.evil.example"),
+        ask({}, "events.example.com"),
+        ask(ASKED | {"webhook-request-origin": "*"}, "events.example.com"),
+        ask(ASKED),  # nobody is on the list unless the operator says so
+    ]
+    assert [answer.status_code for answer in unknown] == [405] * 5
+    assert [told(answer) for answer in unknown] == [{}] * 5
+
+
+def test_an_origin_on_the_list_needs_credentials_all_the_same() -> None:
+    status = post("/events", {"origin": "events.example.com"}, origins=("events.example.com",))
+
+    assert status == (401, 0)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+import json
+
 from world import World
 
 from faultline import keys
+from faultline.event import format_time
 from faultline.model import ClosedBecause, Resource, RunStatus, Severity, Status
 
 
@@ -78,13 +80,42 @@ def test_a_repeat_of_a_closed_occurrence_opens_nothing(world: World) -> None:
     assert world.status() is Status.CLOSED
 
 
-@pytest.mark.covers("AM-08")
 def test_a_repeat_after_the_repeat_interval_starts_and_tells_nothing_anew(world: World) -> None:
     world.alert().settle().pass_time(4 * 3600).alert().settle()
 
     assert len(world.ids) == 1
+    assert world.intake.counts["again"] == 1  # a number of the process, not of the incident
     assert (world.forge.made, len(world.chat.messages), world.jobs.starts) == (1, 1, 0)
     assert world.incidents.run_numbers(world.only) == [1]
+
+
+def test_a_part_that_ends_is_on_file_and_the_thread_is_edited_once_when_all_of_it_has(
+    world: World,
+) -> None:
+    message = json.loads((world.scenario / "alert.json").read_bytes())
+    (first,) = message["alerts"][:1]
+    alerts = [first | {"fingerprint": f"{n:016x}"} for n in range(3)]
+
+    def say(*ended: int) -> None:
+        over = {"status": "resolved", "endsAt": format_time(world.clock())}
+        told = [alert | (over if n in ended else {}) for n, alert in enumerate(alerts)]
+        status = "resolved" if len(ended) == 3 else "firing"
+        world.alert(json.dumps(message | {"status": status, "alerts": told}).encode())
+        world.settle().pass_time(60)
+
+    say()
+    assert len(world.incidents.faults(world.only)) == 3
+
+    say(1)
+    ends = [end for _, end in world.incidents.faults(world.only).values()]
+    assert world.status() is Status.PACKAGED
+    assert len([end for end in ends if end]) == 1
+    assert (len(world.chat.messages), world.chat.edits) == (1, 0)
+
+    say(0, 1, 2)
+    say(0, 1, 2)
+    assert world.status() is Status.CLOSED
+    assert (len(world.chat.messages), world.chat.edits) == (1, 1)
 
 
 def test_a_resolved_alert_that_overtakes_its_firing_one_leaves_nothing_open(world: World) -> None:

@@ -28,6 +28,7 @@ from faultline.bridge.gate import (
     Receive,
     Scope,
     Send,
+    handshake,
     is_local,
     respond,
     serve_config,
@@ -62,6 +63,7 @@ class Doors:
     in_flight_max: int = in_flight_max
     answer_s_max: float = answer_s_max
     streams: Callable[[], Mapping[str, Any]] = dict  # state of the followers, for the health page
+    origins: Sequence[str] = ()  # who hears in CloudEvents' handshake that it may send
     answered: Tally = field(default_factory=Tally, init=False)  # refusals by reason
     durations: dict[str, Buckets] = field(default_factory=dict, init=False)  # by sender
     in_flight: int = field(default=0, init=False)
@@ -99,6 +101,7 @@ class _Door:
     take: Callable[[Mapping[str, str], bytes], Answer]
     sender: str
     guarded: bool = True
+    handshakes: bool = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body, began = bytearray(), time.monotonic()
@@ -117,9 +120,12 @@ class _Door:
         await respond(send, status, headers, text)
 
     async def _receive(self, scope: Scope, receive: Receive, body: bytearray) -> Answer:
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        if scope["method"] == "OPTIONS" and self.handshakes:
+            allowed = handshake(headers, self.doors.origins)
+            return allowed or self.answer(Outcome.NOT_A_POST)
         if scope["method"] != "POST":
             return self.answer(Outcome.NOT_A_POST)
-        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         known = self._known_by_head(scope, headers)
         if not known and not self.doors.hmac_secrets:
             return self.answer(Outcome.UNKNOWN_SENDER)
@@ -204,15 +210,16 @@ def app(
     allowed_hosts: Sequence[str] = (),
     clean: Callable[[str], str] | None = None,
     streams: Callable[[], Mapping[str, Any]] = dict,
+    origins: Sequence[str] = (),
 ) -> App:
     """Return the bridge as an ASGI app; serve it with `serve_config`.
 
     `cluster` names what a message does not say. Without `tokens` (bearer, or basic's password) and
     `hmac_secrets` only this machine may send. `clean` takes secrets out of a fault's texts.
-    `streams` gives the state of the followers.
+    `streams` gives the state of the followers; `origins` who hears that it may send.
     """
     intake = Intake(sink=sink, store=store, cluster=cluster, clock=clock, clean=clean)
-    doors = Doors(intake, tuple(tokens), tuple(hmac_secrets), streams=streams)
+    doors = Doors(intake, tuple(tokens), tuple(hmac_secrets), streams=streams, origins=origins)
     return Gate(router(doors), allowed_hosts=allowed_hosts)
 
 
@@ -238,7 +245,9 @@ def router(doors: Doors) -> Router:
         "/alertmanager": _Door(
             doors, webhook_body_bytes_max, to_alertmanager, alertmanager, "alertmanager"
         ),
-        "/events": _Door(doors, event_read_bytes_max, to_broker, events, "cloudevents"),
+        "/events": _Door(
+            doors, event_read_bytes_max, to_broker, events, "cloudevents", handshakes=True
+        ),
         "/synced": _Door(doors, MIB, to_broker, synced, "gitops"),
         "/parked": _Door(doors, MIB, to_broker, parked, "dead letter", guarded=False),
     }

@@ -14,13 +14,14 @@ import binascii
 import hashlib
 import hmac
 import socket
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import httptools
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
+from faultline.answers import Answer
 from faultline.errors import Rejected
 from faultline.limits import header_bytes_max, headers_max
 
@@ -33,6 +34,7 @@ head_s_max = 9.0  # from the first moment of a connection to the end of a reques
 body_s_max = 9.0  # from there to the end of its body; who is slow has gone within ten
 connections_max = 800
 signature_age_s_max = 300
+events_per_minute = 6_000  # what a sender is told it may send; a hundred a second is measured
 
 PROBED = ("/health/liveness", "/health/readiness", "/metrics")
 # what a proxy and a router could read as different paths
@@ -240,6 +242,24 @@ def is_local(scope: Scope) -> bool:
     """Does the request come from this machine?"""
     client = scope.get("client")
     return client is not None and (client[0] == "::1" or client[0].startswith("127."))
+
+
+def handshake(headers: Mapping[str, str], origins: Sequence[str]) -> Answer | None:
+    """Answer a sender that asks whether it may send here; None for one that is not on the list.
+
+    CloudEvents' handshake (cloudevents/spec: http-webhook.md, 4): the answer names the origin, and
+    a rate in requests a minute if one was asked for. A callback address is never requested. It
+    lets nobody in: the credentials do.
+    """
+    origin = headers.get("webhook-request-origin", "").strip().lower()
+    if not origin or origin not in [each.lower() for each in origins]:
+        return None
+    told = {"allow": "POST, OPTIONS", "webhook-allowed-origin": origin}
+    rate = headers.get("webhook-request-rate")
+    if rate is not None:
+        asked = int(rate) if rate.isascii() and rate.isdigit() and len(rate) < 10 else 0
+        told["webhook-allowed-rate"] = str(min(asked or events_per_minute, events_per_minute))
+    return Answer(200, told, b"")
 
 
 def token_known(authorization: bytes, tokens: Sequence[str]) -> bool:

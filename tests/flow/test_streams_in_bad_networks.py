@@ -92,7 +92,7 @@ def test_five_minutes_without_a_sink_at_a_thousand_events_a_second_drop_nothing(
             written += 1
 
     server = Scripted(answer)
-    world = World(server.url, waits=10_000)
+    world = World(server.url, waits=10_000, timing=PATIENT)
     stalled_s = 300
     send = world.sink.send
 
@@ -127,7 +127,7 @@ def test_ten_thousand_events_about_five_hundred_conditions_keep_their_order() ->
             handler.wfile.write(said(*whole[start : start + 500]))
 
     server = Scripted(answer)
-    world = World(server.url, waits=1).run()
+    world = World(server.url, waits=1, timing=PATIENT).run()
     server.stop()
 
     seen: dict[str, list[Any]] = defaultdict(list)
@@ -145,7 +145,7 @@ def test_a_hostile_server_costs_its_neighbours_nothing() -> None:
     calm = Scripted(
         lambda handler: (handler.begin(), handler.wfile.write(said(flat("a"), flat("b"))))
     )
-    worlds = [World(calm.url, waits=1) for _ in range(99)]
+    worlds = [World(calm.url, waits=1, timing=PATIENT) for _ in range(99)]
     worst = World(hostile.url, waits=3)
     threads = [threading.Thread(target=w.run, daemon=True) for w in (worst, *worlds)]
 

@@ -151,6 +151,7 @@ class Row:
     name: str
     used: Amount  # spent and reserved
     limit: Amount
+    reserved: Amount = NOTHING  # of it, by runs that have not ended
 
 
 def table(view: View, budgets: Budgets, now: dt.datetime) -> list[Row]:
@@ -158,12 +159,19 @@ def table(view: View, budgets: Budgets, now: dt.datetime) -> list[Row]:
     day = f"{now.astimezone(dt.UTC):%Y-%m-%d}"
     whole = {"day": f"day/{day}", "month": f"month/{day[:7]}", "total": "total"}
     limits = dict(_limits(budgets))
-    rows = [Row(scope, name, used(view, name), limits[scope]) for scope, name in whole.items()]
+    rows = [_row(view, scope, name, limits[scope]) for scope, name in whole.items()]
     return rows + [
-        Row("namespace", name, used(view, name), budgets.namespace)
+        _row(view, "namespace", name, budgets.namespace)
         for name in sorted(_namespaces(view))
         if name.endswith(f"/{day}")
     ]
+
+
+def _row(view: View, scope: str, name: str, limit: Amount) -> Row:
+    whole = used(view, name)
+    done = used(ended(view), name)
+    live = Amount(tokens=whole.tokens - done.tokens, usd=max(0.0, whole.usd - done.usd))
+    return Row(scope, name, whole, limit, live)
 
 
 def _namespaces(view: View) -> set[str]:

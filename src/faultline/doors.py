@@ -141,6 +141,7 @@ def pages_of(settings: Settings, ports: Ports) -> App:
     from faultline.web.app import app
 
     pages: App = app(
-        ports.incidents, send=ports.sink.send, clock=now, token=settings.console_token or None
-    )
+        ports.incidents, send=ports.sink.send, clock=now, policy=ports.policy,
+        token=settings.console_token or None,
+    )  # fmt: skip
     return pages

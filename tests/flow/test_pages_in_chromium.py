@@ -109,7 +109,7 @@ def test_no_page_is_wider_than_the_screen_and_none_complains(
     page.set_viewport_size({"width": width, "height": 800})
     base = f"/incidents/{packaged}"
     for path in ("/", base, f"{base}/report", f"{base}/files/context/logs.txt#L5",
-                 f"{base}/files/incident.json", "/dead-letters", "/monitor", "/watch/api"):  # fmt: skip # noqa: E501
+                 f"{base}/files/incident.json", "/dead-letters", "/monitor", "/budgets", "/watch/api"):  # fmt: skip # noqa: E501
         page.goto(site.url + path)
         wider = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
         assert wider <= 0, (path, wider)

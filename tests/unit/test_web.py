@@ -71,7 +71,7 @@ def pages_of(console: Console, id: str) -> list[str]:
     return ["/", "/?status=closed", f"/incidents/{id}", f"/incidents/{id}/report",
             f"/incidents/{id}/files/context/logs.txt",
             f"/incidents/{id}/files/README.md?download=1",
-            "/watch/api", "/dead-letters", "/monitor", "/nothing", "/incidents/nothing", "/health",
+            "/watch/api", "/dead-letters", "/monitor", "/budgets", "/nothing", "/incidents/nothing", "/health",
             "/static/page.css", "/static/style.css", "/static/live.js", "/api/agents",
             "/api/watch/api"]  # fmt: skip
 

@@ -2,7 +2,7 @@
 
 `/` the list · `/incidents/<id>` one · `/incidents/<id>/files/<name>` one record ·
 `/incidents/<id>/report` · `/watch/<name>` one workload · `/dead-letters` · `/monitor` ·
-`/events` and `/api/…` for programs · `/health`
+`/budgets` · `/events` and `/api/…` for programs · `/health`
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ from faultline import keys, views
 from faultline.errors import FaultlineError, NotFound, Rejected, TryAgain
 from faultline.event import Event
 from faultline.incidents import Incidents
-from faultline.model import Status
+from faultline.ledger import standing
+from faultline.model import Policy, Status
 from faultline.views.render import style_hash
 from faultline.web import pages
 from faultline.web.acts import Acts
@@ -56,15 +57,17 @@ def app(
     hosts: tuple[str, ...] = (),
     bus: Callable[[], bool] | None = None,
     look_s: float = 1.0,
+    policy: Policy | None = None,
 ) -> App:
     """Return the console as an ASGI app.
 
     `send` passes an event to the broker; without it nothing can be retried or sent again. `token`
     is asked for as the password of any user; without one only loopback names are answered, unless
     `hosts` names others. `bus` says whether the broker answers; `look_s` is how often live pages
-    look for new records.
+    look for new records; `policy` has the limits that `/budgets` shows.
     """
     console = Console(incidents, send, clock, title, bus, look_s)
+    console.policy = policy or console.policy
     inner = Starlette(
         routes=[
             Route(path, endpoint, methods=["POST"] if act else ["GET"])
@@ -85,6 +88,7 @@ class Console:
     """The endpoints. Those that read run in threads; the few that wait are coroutines."""
 
     guard: Guard
+    policy: Policy = Policy()
 
     def __init__(
         self,
@@ -114,6 +118,7 @@ class Console:
             ("/dead-letters", self.dead_letters, False),
             ("/dead-letters/{day}/{name}/send", self.send_again, True),
             ("/monitor", self.monitor, False),
+            ("/budgets", self.budgets, False),
             ("/events", self.events, False),
             ("/api/events", self.events, False),
             ("/api/agents", self.agents, False),
@@ -151,7 +156,15 @@ class Console:
             (base + act, act, self.guard.form_token(base + act)) for act in self.acts.possible(case)
         ]
         return HTMLResponse(
-            pages.incident(case, quotes, now=self.clock(), can=can, title=self.title, seen=seen)
+            pages.incident(
+                case,
+                quotes,
+                now=self.clock(),
+                can=can,
+                title=self.title,
+                seen=seen,
+                later=self.incidents.later(case.incident),
+            )  # fmt: skip
         )
 
     def record(self, request: Request) -> Response:
@@ -213,6 +226,11 @@ class Console:
         health, agents = self._health(), self._agents()
         page = pages.page("monitor.html.j2", title=self.title, health=health, agents=agents)
         return HTMLResponse(page)
+
+    def budgets(self, request: Request) -> Response:
+        now = self.clock()
+        found = standing(self.incidents, self.policy, now)
+        return HTMLResponse(pages.budgets(found, self.policy, now=now, title=self.title))
 
     def static(self, request: Request) -> Response:
         name = request.path_params["name"]

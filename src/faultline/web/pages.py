@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from faultline import keys, views
+from faultline.ledger import Standing
+from faultline.model import Policy
 from faultline.views import words
 from faultline.views.case import Case
 from faultline.views.render import diff_lines, environment
@@ -58,6 +60,11 @@ def record(id: str, name: str, data: bytes, title: str) -> str:
         "record.html.j2", title=title, id=id, name=name, size=len(data), lines=lines[:LINES_MAX],
         binary=text is None, left_out=max(0, len(lines) - LINES_MAX),
     )  # fmt: skip
+
+
+def budgets(found: Standing, policy: Policy, *, now: dt.datetime, title: str) -> str:
+    """Return what agent runs have spent and may, who waits and why, and which engine rests."""
+    return page("budgets.html.j2", found=found, policy=policy, now=now, title=title)
 
 
 def as_text(data: bytes) -> str | None:

@@ -1,6 +1,7 @@
-"""Pictures of the console, light and dark, wide and narrow: `tools/screenshots.py URL FOLDER`.
+"""Pictures of the console, for the documentation: `tools/screenshots.py URL FOLDER`.
 
-Start `faultline dev` or `faultline web` first. Takes the list, the newest incident, and its report.
+Start `faultline dev` or `faultline web` first. Takes the list, the newest incident light and dark,
+its report, the budgets, and the dead letters; cut at the window, so that they stay small.
 Needs playwright and a chromium; nothing leaves this machine.
 """
 
@@ -11,7 +12,15 @@ import shutil
 import sys
 from pathlib import Path
 
-SIZES = {"wide": 1440, "narrow": 390}
+# name: page, width, height, scheme; {} is the newest incident
+PICTURES = {
+    "list": ("/", 1100, 420, "light"),
+    "incident": ("{}", 1120, 760, "light"),
+    "incident-narrow-dark": ("{}", 390, 900, "dark"),
+    "report": ("{}/report", 1000, 900, "light"),
+    "budgets": ("/budgets", 1000, 600, "light"),
+    "dead-letters": ("/dead-letters", 1000, 360, "light"),
+}
 
 
 def main(url: str, folder: Path) -> int:
@@ -24,23 +33,18 @@ def main(url: str, folder: Path) -> int:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
         )
-        for size, width in SIZES.items():
-            for scheme in ("light", "dark"):
-                context = browser.new_context(
-                    viewport={"width": width, "height": 900}, color_scheme=scheme
-                )
-                page = context.new_page()
-                page.goto(url)
-                newest = re.search(r'href="(/incidents/[^"]+)"', page.content())
-                paths = {"list": "/"}
-                if newest:
-                    paths |= {"incident": newest[1], "report": newest[1] + "/report"}
-                for name, path in paths.items():
-                    page.goto(url.rstrip("/") + path)
-                    wider = "document.documentElement.scrollWidth > window.innerWidth"
-                    too_wide += bool(page.evaluate(wider))
-                    page.screenshot(path=folder / f"{name}-{size}-{scheme}.png", full_page=True)
-                context.close()
+        for name, (path, width, height, scheme) in PICTURES.items():
+            page = browser.new_page(
+                viewport={"width": width, "height": height}, color_scheme=scheme
+            )
+            page.goto(url)
+            newest = re.search(r'href="(/incidents/[^"]+)"', page.content())
+            if newest or "{}" not in path:
+                page.goto(url.rstrip("/") + path.format(newest[1] if newest else ""))
+                wider = "document.documentElement.scrollWidth > window.innerWidth"
+                too_wide += bool(page.evaluate(wider))
+                page.screenshot(path=folder / f"{name}.png")
+            page.close()
         browser.close()
     return too_wide
 

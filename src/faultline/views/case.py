@@ -303,7 +303,7 @@ def _outside_entries(case: Case) -> Iterator[Entry]:
         by = f"by {merged.by}" if merged.by else ""
         detail = " ".join(filter(None, (merged.revision[:12], by)))
         record = keys.merged(merged.outlet)
-        yield Entry(merged.at, "The change was merged", detail, record, kind="good")
+        yield Entry(_merged_at(merged, case), "The change was merged", detail, record, kind="good")
     if case.closed:
         good = case.closed.because in (ClosedBecause.VERIFIED, ClosedBecause.CLEARED)
         detail = " ".join(filter(None, (f"by {case.closed.by}", case.closed.note)))
@@ -311,6 +311,12 @@ def _outside_entries(case: Case) -> Iterator[Entry]:
         kind = "good" if good else "note"
         yield Entry(case.closed.at, what, detail, keys.CLOSED, kind=kind)
     yield from _verification_entries(case)
+
+
+def _merged_at(merged: Merged, case: Case) -> dt.datetime:
+    """Return when it was merged: Git counts whole seconds, and nothing is merged untold."""
+    told = max((r.made_at for r in case.receipts if r.outlet == merged.outlet), default=merged.at)
+    return told if merged.at < told < merged.at + dt.timedelta(seconds=1) else merged.at
 
 
 def _verification_entries(case: Case) -> Iterator[Entry]:

@@ -155,17 +155,8 @@ class Console:
         can = [
             (base + act, act, self.guard.form_token(base + act)) for act in self.acts.possible(case)
         ]
-        return HTMLResponse(
-            pages.incident(
-                case,
-                quotes,
-                now=self.clock(),
-                can=can,
-                title=self.title,
-                seen=seen,
-                later=self.incidents.later(case.incident),
-            )  # fmt: skip
-        )
+        known = {"title": self.title, "seen": seen, "later": self.incidents.later(case.incident)}
+        return HTMLResponse(pages.incident(case, quotes, now=self.clock(), can=can, **known))
 
     def record(self, request: Request) -> Response:
         id, name = self._id(request), request.path_params["name"]

@@ -18,9 +18,9 @@ from casebook import PROVED, T0, Casebook, fault
 from faultline import keys, views
 from faultline.adapters.stores.memory import MemoryStore
 from faultline.errors import Unavailable
-from faultline.event import CONTEXT_READY, INCIDENT_CLOSED, Event
-from faultline.incidents import Incidents
-from faultline.model import ClosedBecause, Evidence, Resource, Severity
+from faultline.event import CONTEXT_READY, INCIDENT_CLOSED, Event, to_json
+from faultline.incidents import Incidents, content
+from faultline.model import Claim, ClosedBecause, Evidence, Resource, Run, Severity
 from faultline.store import Store
 from faultline.web.app import app
 from faultline.web.guard import POLICY
@@ -71,7 +71,8 @@ def pages_of(console: Console, id: str) -> list[str]:
     return ["/", "/?status=closed", f"/incidents/{id}", f"/incidents/{id}/report",
             f"/incidents/{id}/files/context/logs.txt",
             f"/incidents/{id}/files/README.md?download=1",
-            "/watch/api", "/dead-letters", "/monitor", "/budgets", "/nothing", "/incidents/nothing", "/health",
+            "/watch/api", "/dead-letters", "/monitor", "/budgets",
+            "/nothing", "/incidents/nothing", "/health",
             "/static/page.css", "/static/style.css", "/static/live.js", "/api/agents",
             "/api/watch/api"]  # fmt: skip
 
@@ -677,3 +678,42 @@ def test_attributes_of_templates_are_always_quoted(root: Path) -> None:
     for folder in ("texts", "web/templates"):
         for file in (root / "src/faultline" / folder).glob("*.html.j2"):
             assert not re.search(r"\s[a-z-]+=\{\{", file.read_text("utf-8")), file.name
+
+
+# how it ended, and what came before and after
+
+
+def test_an_episode_links_to_the_one_before_and_the_one_after_and_says_how_it_ended(
+    console: Console,
+) -> None:
+    id = console.book.packaged()
+    console.press(f"/incidents/{id}", f"/incidents/{id}/close", note="")
+    incident = console.incidents.incident(id)
+    later = incident.model_copy(update={"id": f"{id[:-1]}0", "episode": 2, "follows": id})
+    claim = Claim(incident=later, event=to_json(console.incidents.opener(id)))
+    console.incidents.store.put(keys.claim(incident.key, 2), content(claim))
+    console.incidents.join(claim, fault())
+    console.incidents.open(claim)
+
+    first, second = (console.get(f"/incidents/{known}").text for known in (id, later.id))
+
+    assert re.search(r'class="note ended">Closed [^<]*as person: a person said so', first)
+    assert f'Next episode: <a class="mono" href="/incidents/{later.id}"' in first
+    assert f'Before: <a class="mono" href="/incidents/{id}"' in second
+    assert "note ended" not in second
+    assert "Next episode" not in second
+
+
+def test_a_run_without_an_agent_says_why_none_was_asked(console: Console) -> None:
+    because = f"the budget of today is used up {HOSTILE}"
+    id = console.book.ready()
+    run = Run(
+        incident_id=id, number=1, engine="analyzers", deadline_s=600, cluster="prod-eu", cause={},
+        capsule_sha256=console.incidents.capsule(id).sha256, created_at=NOW, because=because,
+    )  # fmt: skip
+    console.incidents.record(id, keys.run_record(1, keys.RUN), run)
+
+    text = console.get(f"/incidents/{id}").text
+
+    assert "No agent was asked: the budget of today is used up &lt;script&gt;" in text
+    assert "<script>alert" not in text

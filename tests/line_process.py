@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,8 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from ports import free_port
 
 from faultline.adapters.runners.processes import Known
 from faultline.adapters.stores import open_store
@@ -38,11 +39,6 @@ def until(condition: Callable[[], Any], seconds: float = 20.0, what: str = "") -
         assert time.monotonic() < end, f"not within {seconds} s: {what or 'it did not happen'}"
         time.sleep(0.02)
     return found
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def alert(

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from line_process import LineProcess, Nursery, alert, disposed, free_port, message, until
+from line_process import LineProcess, Nursery, alert, disposed, message, until
+from ports import free_port
 from prometheus_parts import MISSING, TOKEN, WHY, AlertManager, reported
 
 from faultline.adapters.runners.processes import Known

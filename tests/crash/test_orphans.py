@@ -10,7 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from line_process import LineProcess, alert, disposed, free_port, until, until_settled
+from line_process import LineProcess, alert, disposed, until, until_settled
+from ports import free_port
 
 from faultline import keys
 from faultline.adapters.runners.processes import Known

@@ -6,7 +6,6 @@ import io
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
+from ports import free_port
 
 from faultline.dev import Line
 from faultline.settings import Settings
@@ -27,11 +27,6 @@ global: {scrape_interval: 500ms, scrape_timeout: 500ms, evaluation_interval: 1s}
 scrape_configs: [{job_name: faultline, static_configs: [{targets: ["%s"]}]}]
 rule_files: ["%s"]
 """
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return int(listening.getsockname()[1])
 
 
 def until(found: Callable[[], Any], seconds: float = 20.0) -> Any:
@@ -82,7 +77,8 @@ def prometheus(line: Line, tmp_path: Path, root: Path) -> Iterator[str]:
 def test_prometheus_reads_what_became_of_an_alert(line: Line, prometheus: str, root: Path) -> None:
     def asked(query: str) -> list[Any]:
         answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": query}, timeout=5)
-        return list(answer.json()["data"]["result"])
+        ready = answer.status_code == 200  # it says 503 in plain words while it starts
+        return list(answer.json()["data"]["result"]) if ready else []
 
     def value(query: str) -> float:
         return sum(float(sample["value"][1]) for sample in asked(query))

@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from line_process import free_port, until
+from line_process import until
+from ports import free_port
 
 COMMANDS = {"dev": ["dev"], "bridge": ["bridge"], "web": ["web"], "serve": ["serve", "triage"]}
 

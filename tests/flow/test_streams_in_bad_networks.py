@@ -82,14 +82,11 @@ def test_without_ids_the_listing_after_each_cut_finds_what_the_cut_swallowed() -
 def test_five_minutes_without_a_sink_at_a_thousand_events_a_second_drop_nothing() -> None:
     """The pace is the reader's: what is not handed on is not read, and TCP holds the sender."""
     told = [said(flat(f"pod-{n}")) for n in range(3_000)]
-    written = 0
 
     def answer(handler: Any) -> None:
-        nonlocal written
         handler.begin()
         for chunk in told:
             handler.wfile.write(chunk)
-            written += 1
 
     server = Scripted(answer)
     world = World(server.url, waits=10_000, timing=PATIENT)
@@ -103,13 +100,13 @@ def test_five_minutes_without_a_sink_at_a_thousand_events_a_second_drop_nothing(
 
     world.sink.send = stalls
     thread = world.follower.start()
-    until(lambda: len(world.sink.events) == len(told), 60)
+    until(lambda: len(world.sink.events) >= len(told), 60)  # then it reconnects and hears it again
     world.follower.stop.set()
     thread.join(10)
     server.stop()
 
     assert world.now_s >= stalled_s
-    assert world.sink.names == [f"pod-{n}" for n in range(3_000)]
+    assert world.sink.names[:3_000] == [f"pod-{n}" for n in range(3_000)]
 
 
 @pytest.mark.covers("SSE-12")

@@ -36,7 +36,9 @@ apt:
 	@tools/install-real-parts.sh
 
 unit: .venv/ready ## the tests alone, two at a time, file by file
-	$(BIN)/python -m pytest -q -m "not cluster" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -q -m "not cluster" -n 2 --dist loadfile || { \
+	  echo "== once more, one at a time: what failed above may have failed for want of time"; \
+	  $(BIN)/python -m pytest -q -m "not cluster" --last-failed --last-failed-no-failures none; }
 
 check: .venv/ready ## format, lint, types, imports; changes nothing
 	$(BIN)/ruff format --check .

@@ -196,6 +196,12 @@ class _Collector:
                 self._leave(name, refused)
                 return
             data = _read_at_most(fd, self._file_bytes_max + 1)
+            # Looking a name up and reading its count of links are two moments: a link taken away
+            # in between looks like the only name. So it is asked once more, after all was read.
+            again = os.stat(part, dir_fd=parent, follow_symlinks=False)
+            if not os.path.samestat(opened, again) or again.st_nlink != 1:
+                self._leave(name, "it was exchanged meanwhile")
+                return
         finally:
             os.close(fd)
         if len(data) > self._file_bytes_max:

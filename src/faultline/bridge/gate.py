@@ -11,9 +11,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import errno
 import hashlib
 import hmac
 import socket
+import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
@@ -143,19 +145,31 @@ def serve_config(app: App, host: str, port: int, **more: Any) -> uvicorn.Config:
     return uvicorn.Config(app, host=host, port=port, **(choices | more))
 
 
+listen_wait_s = 3.0
+
+
 def listen(host: str, port: int) -> socket.socket:
-    """Return a socket bound to this address. Raises Rejected where that is not possible."""
-    found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        found.bind((host, port))
-    except OSError as error:
-        found.close()
-        raise Rejected(
-            f"cannot listen on {host}:{port}: {error.strerror or error}; "
-            "stop what is there or set --port"
-        ) from None
-    return found
+    """Return a socket bound to this address. Raises Rejected where that is not possible.
+
+    A child that was being started when our predecessor was killed holds its port for a moment, so
+    a port in use is asked for again for a while.
+    """
+    end = time.monotonic() + listen_wait_s
+    while True:
+        found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            found.bind((host, port))
+        except OSError as error:
+            found.close()
+            if error.errno != errno.EADDRINUSE or time.monotonic() > end:
+                raise Rejected(
+                    f"cannot listen on {host}:{port}: {error.strerror or error}; "
+                    "stop what is there or set --port"
+                ) from None
+            time.sleep(0.1)
+        else:
+            return found
 
 
 # above: the head

@@ -51,7 +51,10 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Keep what passed, for `make coverage-of-spec`; only a run of everything counts."""
     chosen = session.config.option
-    whole = not (chosen.keyword or chosen.lf) and session.config.args in ([], ["tests"])
+    whole = not (chosen.keyword or getattr(chosen, "lf", False)) and session.config.args in (
+        [],
+        ["tests"],
+    )
     cache = getattr(session.config, "cache", None)
     if whole and cache is not None and not hasattr(session.config, "workerinput"):
         cache.set("faultline/covers", sorted(_passed))

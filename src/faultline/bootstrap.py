@@ -21,7 +21,7 @@ from faultline.incidents import Incidents
 from faultline.logs import LEVELS
 from faultline.model import Amount, Budgets, PatchRules, Policy, Severity
 from faultline.ports import Manifests, Outlet, Ports, Runner, Sink, Source
-from faultline.settings import ENGINES, Settings, load, value
+from faultline.settings import ENGINES, Settings, listed, load, value
 from faultline.store import Store
 from faultline.traces import Spans
 
@@ -140,7 +140,7 @@ def policy(settings: Settings) -> Policy:
         nudge_after_s=settings.nudge_after_s,
         quiet_s=settings.quiet_s,
         sweep_days=settings.sweep_days,
-        own_namespaces=tuple(n.strip() for n in settings.own_namespaces.split(",") if n.strip()),
+        own_namespaces=tuple(listed(settings.own_namespaces)),
         dry_run=settings.dry_run,
         templates=settings.templates,
         console_url=settings.console_url.rstrip("/"),
@@ -233,8 +233,12 @@ def manifests(settings: Settings) -> Manifests:
     if not settings.manifests:
         return kinds.NoManifests()
     path = Path(settings.manifests).absolute()
-    is_git = (path / ".git").exists() or (path / "HEAD").is_file()
-    return kinds.GitManifests(path) if is_git else kinds.DirectoryManifests(path)
+    return kinds.GitManifests(path) if _is_git(path) else kinds.DirectoryManifests(path)
+
+
+def _is_git(path: Path) -> bool:
+    """Is this a Git repository, with a work tree or bare?"""
+    return (path / ".git").exists() or (path / "HEAD").is_file()
 
 
 def outlets(settings: Settings, store: Store, console: TextIO) -> Sequence[Outlet]:
@@ -270,11 +274,11 @@ def code_hosts(settings: Settings) -> Sequence[Outlet]:
         return [hub]
     if settings.safe_mode or not settings.manifests:
         return []
-    if not (Path(settings.manifests) / ".git").exists():
+    path = Path(settings.manifests).absolute()
+    if not _is_git(path):
         return []
     from faultline.adapters.outlets.git import GitOutlet
 
-    path = Path(settings.manifests).absolute()
     return [GitOutlet(path, clock=now, branch_prefix=prefix, author=author)]
 
 
@@ -288,7 +292,7 @@ def messengers(settings: Settings) -> Sequence[Outlet]:
 
         found.append(SlackOutlet(settings.slack_token, settings.slack_channel, clock=now))
     if settings.notify_url:
-        secrets = tuple(s.strip() for s in settings.notify_secret.split(",") if s.strip())
+        secrets = tuple(listed(settings.notify_secret))
         url, author = settings.notify_url, settings.author
         found.append(notify.outlet(url, secrets=secrets, author=author, clock=now))
     if len({outlet.name for outlet in found}) < len(found):

@@ -52,12 +52,11 @@ from faultline.event import PING, Event, format_time
 from faultline.metrics import Reading
 from faultline.routes import STEPS
 from faultline.serve import Request, answer
-from faultline.settings import Settings, listed
+from faultline.settings import INGRESS, Settings, listed
 
 log = logging.getLogger(__name__)
 
 DOORS = ("/alertmanager", "/synced", "/parked")  # the bridge's
-INGRESS = "/broker/faultline/faultline"  # what K_SINK points to: /broker/<namespace>/<broker>
 
 
 class Line:

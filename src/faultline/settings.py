@@ -20,6 +20,9 @@ from faultline.errors import Rejected
 ENGINES = ("rules", "stub", "command", "claude", "claude-capsule", "codex", "gemini")
 
 
+INGRESS = "/broker/faultline/faultline"  # of the embedded broker: /broker/<namespace>/<broker>
+
+
 def _field(default: Any, variable: str, says: str, *, secret: bool = False, **limits: Any) -> Any:
     extra: Any = {"variable": variable, "secret": secret}
     return Field(default, description=says, json_schema_extra=extra, **limits)

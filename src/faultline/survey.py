@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from faultline import keys
 from faultline.healing import Found
 from faultline.incidents import Incidents
-from faultline.model import Fault, JobState, Result, Run, Status, runs_of, status_of
+from faultline.model import Cleared, Fault, JobState, Result, Run, Status, runs_of, status_of
 
 
 def survey(
@@ -25,7 +25,8 @@ def survey(
     if status is None:
         return None
     closed = status is Status.CLOSED
-    over = None if closed or incidents.goes_on(incident_id) else last_to_end(incidents, incident_id)
+    resting = closed or incidents.goes_on(incident_id)
+    over = None if resting else last_to_end(incidents, incidents.faults(incident_id))
     runs = runs_of(names)
     number = max(runs, default=0)
     run = incidents.run(incident_id, number) if number else None
@@ -44,14 +45,16 @@ def survey(
     )
 
 
-def last_to_end(incidents: Incidents, incident_id: str) -> Fault | None:
+def last_to_end(
+    incidents: Incidents, faults: Mapping[str, tuple[Fault, Cleared | None]]
+) -> Fault | None:
     """Return the fault that ended last, if all are over that can be; else None.
 
     A source that never says when a fault is over (`clears` is false) holds nothing open, but it
     closes nothing either: at least one fault must have ended.
     """
     ended = {}
-    for fault, end in incidents.faults(incident_id).values():
+    for fault, end in faults.values():
         if end or incidents.was_cleared(fault):
             ended[fault.occurrence] = (end.at if end else fault.starts_at, fault)
         elif fault.clears:

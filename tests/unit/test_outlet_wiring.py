@@ -15,7 +15,7 @@ import httpx
 import pytest
 from github_fake import API, TOKEN, GitHubFake, plain
 from jsonschema import Draft202012Validator
-from outlet_world import FILE, INCIDENT, MANIFESTS, NOW, Hour, report, repository
+from outlet_world import FILE, INCIDENT, MANIFESTS, NOW, Hour, git, report, repository
 
 from faultline import bootstrap, keys
 from faultline.adapters.github_app import AppToken
@@ -396,3 +396,14 @@ def test_settings_alone_lead_from_manifests_to_a_pull_request(
 
     assert receipt.url == hub.pulls[1]["html_url"]
     assert b"256Mi" in hub.file("faultline/fix-api-5c1e9b2a", FILE)
+
+
+@pytest.mark.parametrize("bare", [False, True])
+def test_a_repository_that_is_read_is_proposed_to_with_a_work_tree_or_bare(
+    tmp_path: Path, bare: bool
+) -> None:
+    flags = ["--bare"] if bare else []
+    git(tmp_path, "init", "--quiet", *flags)
+
+    assert isinstance(bootstrap.manifests(Settings(manifests=str(tmp_path))), GitManifests)
+    assert names(manifests=str(tmp_path)) == ["git", "console"]

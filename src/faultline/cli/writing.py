@@ -15,9 +15,7 @@ from faultline.errors import Rejected, Unavailable
 from faultline.event import CONTEXT_READY, Event, format_time
 from faultline.incidents import Incidents
 from faultline.model import Closed, ClosedBecause
-from faultline.settings import ENGINES
-
-INGRESS = "/broker/faultline/faultline"
+from faultline.settings import ENGINES, INGRESS
 
 
 def send(arguments: argparse.Namespace) -> int:

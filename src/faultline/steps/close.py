@@ -47,9 +47,9 @@ def conclude(incident_id: str, ports: Ports, cause: str) -> Closed | None:
     incidents = ports.incidents
     if incidents.goes_on(incident_id):
         return None
-    if last_to_end(incidents, incident_id) is None:
-        return None
     faults = incidents.faults(incident_id)
+    if last_to_end(incidents, faults) is None:
+        return None
     ask(incident_id, ports)
     merges = incidents.merges(incident_id)
     closed = Closed(

@@ -8,6 +8,7 @@ is `package.py`'s.
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from faultline import keys, views
 from faultline.correlate import node_of
@@ -30,9 +31,10 @@ def launch(event: Event, ports: Ports) -> Event | None:
     incident = ports.incidents.incident(event.subject or "")
     if ports.incidents.closed(incident.id):
         return None
-    if ports.incidents.packaged(incident.id, asked_for(event)[0]):
+    number, asked = asked_for(event)
+    if ports.incidents.packaged(incident.id, number):
         return None  # it was heard
-    run, verdict = plan(event, ports)
+    run, verdict = plan(event, incident, number, asked, ports)
     if run.engine != ANALYZERS and ports.incidents.run(incident.id, run.number) is None:
         answer = ask(run, incident, ports)
         if answer.say is Say.WAIT:
@@ -45,7 +47,7 @@ def launch(event: Event, ports: Ports) -> Event | None:
                 update={"engine": ANALYZERS, "model": "", "because": answer.reason}
             )
     if run.engine == ANALYZERS:
-        conclude(run, verdict, ports)
+        conclude(run, incident, verdict, ports)
     result = ports.incidents.result(incident.id, run.number)
     if result is None:
         start(run, ports)
@@ -58,10 +60,11 @@ def launch(event: Event, ports: Ports) -> Event | None:
     )
 
 
-def plan(event: Event, ports: Ports) -> tuple[Run, Verdict]:
+def plan(
+    event: Event, incident: Incident, number: int, asked: dict[str, Any], ports: Ports
+) -> tuple[Run, Verdict]:
     """Return the run that this event asks for, as recorded if it is, and what the analyzers say."""
-    incident = ports.incidents.incident(event.subject or "")
-    (number, asked), policy = asked_for(event), ports.policy
+    policy = ports.policy
     capsule = ports.incidents.capsule(incident.id)
     capsule.verify()
     verdict = diagnose(capsule)
@@ -99,11 +102,11 @@ def ask(run: Run, incident: Incident, ports: Ports) -> Answer:
     return admit(wish, ports.incidents, ports.runner.state, ports.policy, run.created_at)
 
 
-def conclude(run: Run, verdict: Verdict, ports: Ports) -> None:
+def conclude(run: Run, incident: Incident, verdict: Verdict, ports: Ports) -> None:
     """Write the whole run at once: what was proved is its output, or suspected if no agent may be
     asked. The result comes last.
     """
-    incidents, incident = ports.incidents, ports.incidents.incident(run.incident_id)
+    incidents = ports.incidents
     incidents.record(run.incident_id, keys.run_record(run.number, keys.RUN), run)
     diagnosis, text = verdict.diagnosis, b""
     if diagnosis:

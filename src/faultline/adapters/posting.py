@@ -5,11 +5,13 @@ One attempt, no redirect; what fails becomes Busy, Unavailable or Rejected. For 
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
 from typing import Any
 
 from faultline.errors import Busy, FaultlineError, Rejected, Unavailable
+from faultline.model import Receipt, Report
 
 TIMEOUT_S = 10.0
 WAIT_S_MAX = 3_600
@@ -20,6 +22,13 @@ def client() -> Any:
     import httpx
 
     return httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+
+
+def receipt(outlet: str, report: Report, made_at: dt.datetime, reference: str = "") -> Receipt:
+    """Return the receipt of a message that cannot be edited: which incident and run it told of."""
+    id = report.incident.id
+    details = {"run": str(report.run), "incident": id}
+    return Receipt(outlet=outlet, reference=reference or id, made_at=made_at, details=details)
 
 
 def send(

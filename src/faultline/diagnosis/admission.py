@@ -9,6 +9,7 @@ from faultline.diagnosis.documents import text
 from faultline.diagnosis.facts import Facts, Workload
 from faultline.diagnosis.quantities import nearest
 from faultline.diagnosis.records import Happening
+from faultline.diagnosis.refusals import refused
 from faultline.diagnosis.webhooks import webhook
 from faultline.diagnosis.wording import PROVED, becomes_ready, finding, one_line, restore
 from faultline.model import Finding
@@ -19,18 +20,7 @@ _SECURITY = re.compile(r'violates PodSecurity "([^"]{1,80})": (.{1,300})', re.DO
 
 def analyze(facts: Facts) -> Iterable[Finding]:
     """Say who refuses the pods of a workload."""
-    for workload in facts.workloads:
-        for said in workload.happenings("FailedCreate", about="itself"):
-            if not workload.short:
-                break  # it has got its pods since
-            found = [
-                *_account(workload, said),
-                *_security(workload, said),
-                *webhook(workload, said),
-            ]
-            if found:
-                yield found[0]
-                break
+    return refused(facts, _account, _security, webhook)
 
 
 def _account(workload: Workload, said: Happening) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from faultline.diagnosis.facts import Facts, Workload
 from faultline.diagnosis.limit_range import out_of_range
 from faultline.diagnosis.quantities import quantity
 from faultline.diagnosis.records import Happening
+from faultline.diagnosis.refusals import refused
 from faultline.diagnosis.wording import PROVED, becomes_ready, finding, restore
 from faultline.model import Change, Evidence, Finding
 
@@ -21,18 +22,7 @@ _UNSAID = re.compile(r"failed quota: (?P<name>[\w.-]+): must specify (?P<what>[\
 
 def analyze(facts: Facts) -> Iterable[Finding]:
     """Say which number refuses the pods of a workload."""
-    for workload in facts.workloads:
-        for said in workload.happenings("FailedCreate", about="itself"):
-            if not workload.short:
-                break  # it has got its pods since
-            found = [
-                *_quota(workload, said),
-                *out_of_range(workload, said),
-                *_unsaid(workload, said),
-            ]
-            if found:
-                yield found[0]
-                break
+    return refused(facts, _quota, out_of_range, _unsaid)
 
 
 def _numbers(pairs: str) -> dict[str, str]:

@@ -33,11 +33,7 @@ class TeamsOutlet:
             self._post(card(summary(report)))
         if receipt:
             return receipt
-        details = {"run": str(report.run), "incident": report.incident.id}
-        reference = report.incident.id
-        return Receipt(
-            outlet=self.name, reference=reference, made_at=self._clock(), details=details
-        )
+        return posting.receipt(self.name, report, self._clock())
 
     def merged(self, receipt: Receipt) -> Merged | None:
         """Nothing is merged in a chat."""

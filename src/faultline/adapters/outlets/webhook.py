@@ -52,10 +52,7 @@ class WebhookOutlet:
             self._send(f"{id}-{run}-ended", "incident.closed", report)
         if receipt:
             return receipt
-        details = {"run": run, "incident": id}
-        return Receipt(
-            outlet=self.name, reference=f"{id}-{run}", made_at=self._clock(), details=details
-        )
+        return posting.receipt(self.name, report, self._clock(), f"{id}-{run}")
 
     def merged(self, receipt: Receipt) -> Merged | None:
         """A webhook only listens."""

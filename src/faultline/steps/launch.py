@@ -8,7 +8,6 @@ is `package.py`'s.
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 from faultline import keys, views
 from faultline.correlate import node_of
@@ -31,10 +30,9 @@ def launch(event: Event, ports: Ports) -> Event | None:
     incident = ports.incidents.incident(event.subject or "")
     if ports.incidents.closed(incident.id):
         return None
-    number, asked = asked_for(event)
-    if ports.incidents.packaged(incident.id, number):
+    if ports.incidents.packaged(incident.id, asked_for(event)[0]):
         return None  # it was heard
-    run, verdict = plan(event, incident, number, asked, ports)
+    run, verdict = plan(event, incident, ports)
     if run.engine != ANALYZERS and ports.incidents.run(incident.id, run.number) is None:
         answer = ask(run, incident, ports)
         if answer.say is Say.WAIT:
@@ -60,11 +58,9 @@ def launch(event: Event, ports: Ports) -> Event | None:
     )
 
 
-def plan(
-    event: Event, incident: Incident, number: int, asked: dict[str, Any], ports: Ports
-) -> tuple[Run, Verdict]:
+def plan(event: Event, incident: Incident, ports: Ports) -> tuple[Run, Verdict]:
     """Return the run that this event asks for, as recorded if it is, and what the analyzers say."""
-    policy = ports.policy
+    (number, asked), policy = asked_for(event), ports.policy
     capsule = ports.incidents.capsule(incident.id)
     capsule.verify()
     verdict = diagnose(capsule)

@@ -10,21 +10,24 @@ import datetime as dt
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from faultline import keys
 from faultline.adapters.stores import open_store
+from faultline.agent.record import UNRECORDED, entries
 from faultline.capsule import Capsule
 from faultline.cases import proved_condition
 from faultline.diagnosis import diagnose
-from faultline.errors import Rejected, Unavailable
+from faultline.errors import NotFound, Rejected, Unavailable
 from faultline.event import CONTEXT_READY, Event, to_json
 from faultline.incidents import Incidents
-from faultline.model import Diagnosis, Incident, Policy, Run, RunStatus
+from faultline.model import Diagnosis, Incident, Output, Policy, Run, RunStatus
 from faultline.policy import ANALYZERS
 
 SPARE_S = 60  # beyond the deadline, for the run to be collected
+LIVE = ("KUBECONFIG", "KUBERNETES_SERVICE_HOST")  # the cluster of today knows nothing of then
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,23 @@ class Answer:
     reason: str = ""  # why there is no diagnosis
     tokens: int = 0
     cost_usd: float = 0.0
+    outputs: tuple[Output, ...] = ()
+    unrecorded: int = 0  # questions that a replay had no answer to
 
 
-def ask(capsule: Capsule, engine: str, policy: Policy, folder: Path, now: dt.datetime) -> Answer:
-    """Ask an engine. `folder` is kept: store, workspace, log. Raises Rejected, Unavailable."""
+def ask(
+    capsule: Capsule,
+    engine: str,
+    policy: Policy,
+    folder: Path,
+    now: dt.datetime,
+    records: Mapping[str, bytes] | None = None,
+) -> Answer:
+    """Ask an engine. `folder` is kept: store, workspace, log. Raises Rejected, Unavailable.
+
+    `records` are what an earlier run left of its questions and answers, by name: the built-in loop
+    answers from them.
+    """
     if engine == ANALYZERS:
         verdict = diagnose(capsule)
         reason = "" if verdict.proved else "not proved"
@@ -48,6 +64,8 @@ def ask(capsule: Capsule, engine: str, policy: Policy, folder: Path, now: dt.dat
     url = f"file://{(folder / 'store').absolute()}"
     incidents = Incidents(open_store(url))
     run = _laid_out(incidents, capsule, engine, policy, now)
+    for name, data in (records or {}).items():
+        incidents.record(run.incident_id, keys.run_record(run.number, keys.recorded(name)), data)
     _do(run, url, folder, policy)
     result = incidents.result(run.incident_id, run.number)
     if result is None:
@@ -58,7 +76,18 @@ def ask(capsule: Capsule, engine: str, policy: Policy, folder: Path, now: dt.dat
         reason="" if result.status is RunStatus.SUCCESS else result.reason or result.status.value,
         tokens=result.tokens,
         cost_usd=result.cost_usd,
+        outputs=result.outputs,
+        unrecorded=_unrecorded(incidents, run),
     )
+
+
+def _unrecorded(incidents: Incidents, run: Run) -> int:
+    """Count what an engine asked and no record could answer."""
+    try:
+        data = incidents.read(run.incident_id, keys.run_record(run.number, keys.TOOLS))
+        return sum(entry["outcome"] == UNRECORDED for entry in entries(data))
+    except (NotFound, Rejected):
+        return 0  # it asked nothing, or was cut off
 
 
 def _laid_out(
@@ -107,7 +136,7 @@ def _do(run: Run, store: str, folder: Path, policy: Policy) -> None:
         with log.open("wb") as out:
             done = subprocess.run(
                 [sys.executable, "-P", "-m", "faultline.agent"],
-                env={**os.environ, **told},
+                env={k: v for k, v in os.environ.items() if k not in LIVE} | told,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,

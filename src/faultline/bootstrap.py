@@ -191,6 +191,7 @@ def runner(settings: Settings) -> Runner:
             store_url=settings.store,
             sink_url=settings.sink,
             grace_s=settings.agent_runtime.graceful_shutdown_seconds,
+            model=tuple(model(settings, key=False).items()),
         )
         return KubernetesRunner(template)
     from faultline.adapters.runners.subprocess import SubprocessRunner
@@ -200,7 +201,23 @@ def runner(settings: Settings) -> Runner:
         store_url=settings.store,
         sink_url=settings.sink,
         grace_s=settings.agent_runtime.graceful_shutdown_seconds,
+        env=os.environ | model(settings, key=True),
     )
+
+
+def model(settings: Settings, *, key: bool) -> dict[str, str]:
+    """Return what the built-in loop is told of its model; the key only for a child process.
+
+    A Job has its key from a Secret of its own namespace (`agent-job/README.md`).
+    """
+    of = settings.agent_runtime
+    told = {
+        "FAULTLINE_MODEL_PROVIDER": of.model_provider,
+        "FAULTLINE_MODEL_URL": of.model_url,
+        "FAULTLINE_MODEL_PRICES": of.model_prices,
+        "FAULTLINE_MODEL_KEY": of.model_key if key else "",
+    }
+    return {name: value for name, value in told.items() if value}
 
 
 def sources(settings: Settings, store: Store) -> Sequence[Source]:

@@ -36,6 +36,7 @@ CHANGE = "change.json"
 PACKAGED = "packaged.json"
 CANCEL = "cancel.json"
 TOOLS = "tools.jsonl"
+TRANSCRIPT = "model.jsonl"
 INVESTIGATION = "output/investigation.md"
 DIAGNOSIS = "output/diagnosis.json"
 AGENT_LOG = "output/agent.log"
@@ -101,6 +102,11 @@ def run_of(name: str) -> tuple[int, str] | None:
     """Take `runs/<n>/<name>` apart; None if the record belongs to no run."""
     match = _RUN_KEY.fullmatch(name)
     return (int(match[1]), match[2]) if match else None
+
+
+def recorded(name: str) -> str:
+    """Return the name of a record of an earlier run that a run is to answer from."""
+    return f"recorded/{name}"
 
 
 def detected(occurrence: str) -> str:

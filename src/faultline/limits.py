@@ -41,6 +41,23 @@ artifacts_max = 200
 report_bytes_min = 100
 diagnosis_bytes_max = 256 * KIB
 
+# the built-in loop
+loop_steps_max = 25  # questions to the model, the answer and its repetition among them
+model_answer_bytes_max = 4 * MIB
+model_wait_s_max = 30.0  # how long a service may make us wait before the one retry
+tool_calls_max = 300
+tool_calls_at_once_max = 16  # of one answer of the model; what is over is not asked
+tool_calls_per_minute = 60
+tool_repeats_max = 2  # the same question again is answered from then on: asked before
+tool_read_bytes_max = 1 * MIB  # of one log or file, as it comes
+tool_objects_bytes_max = 32 * MIB  # of one list of the API server
+tool_read_s_max = 30.0
+tool_answer_bytes_max = 48 * KIB  # of it, what the model gets to see at once
+tool_log_lines_max = 1_000
+tools_record_bytes_max = 4 * MIB  # of tools.jsonl: then there are no more answers
+prompt_log_chars_max = 3_000  # of one container's log in the question
+prompt_events_max = 20
+
 # patch
 patch_lines_max = 200
 patch_files_max = 5

@@ -6,6 +6,7 @@ was collected is in the store before the result, and the result before anyone he
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shlex
@@ -20,7 +21,7 @@ from typing import TypeVar
 
 from faultline import keys
 from faultline.adapters.runners.processes import Known
-from faultline.agent import engines, outcome, process
+from faultline.agent import engines, outcome, process, rights
 from faultline.agent.engines import Engine
 from faultline.agent.process import Exit
 from faultline.agent.workspace import Collected, Workspace, collect, skill
@@ -89,6 +90,8 @@ class Attempt:
         try:
             engine = engines.engine(self._run)
             argv = engines.command(engine, self._run, self._environment)
+            if engine.asks_cluster:
+                rights.check_ours(self._run, engines.reachable(engine, self._environment))
             self._workspace.lay_out(self._files() | _home(engine) | self._skills())
         except Rejected as error:
             log.warning("not started: %s", error, extra=self._about)
@@ -145,7 +148,18 @@ class Attempt:
                 files[name] = patiently(partial(incidents.read, run.incident_id, record))
             except NotFound:
                 log.warning("there is no %s", record, extra=self._about)
-        return files
+        return files | self._records_of_before()
+
+    def _records_of_before(self) -> dict[str, bytes]:
+        """Return the records of an earlier run that this one is to answer from, if it is a replay."""
+        found = {}
+        for name in (keys.recorded(keys.TOOLS), keys.recorded(keys.TRANSCRIPT)):
+            record = keys.run_record(self._run.number, name)
+            with contextlib.suppress(NotFound):
+                found[name] = patiently(
+                    partial(self._incidents.read, self._run.incident_id, record)
+                )
+        return found
 
     # its end, noted beside the folder
 
@@ -214,6 +228,9 @@ class Attempt:
             elif name != keys.AGENT_LOG:
                 outputs["/".join(map(keys.part, name.split("/")))] = redactor.file(name, data)
         _settle_report(outputs)
+        for name in (keys.TOOLS, keys.TRANSCRIPT):  # records of the run, not of its answer
+            if f"output/{name}" in outputs:
+                outputs[name] = outputs.pop(f"output/{name}")
         notes = [f"faultline: left out {n}: {why}" for n, why in sorted(found.left_out.items())]
         if ended.error and ended.code is None:
             notes.append(f"faultline: not started: {ended.error}")
@@ -319,8 +336,19 @@ def patiently(act: Callable[[], T], sleep: Callable[[float], None] = time.sleep)
 
 
 def secrets_of(environment: Mapping[str, str]) -> list[str]:
-    """Return the values of our environment that must never be seen, wherever they turn up."""
-    return [v for k, v in environment.items() if any(word in k.upper() for word in _SECRETS)]
+    """Return the values of our environment that must never be seen, wherever they turn up.
+
+    Where a variable names a file (`<VARIABLE>_FILE`), it is what the file holds.
+    """
+    named = {k: v for k, v in environment.items() if any(word in k.upper() for word in _SECRETS)}
+    return [_held(v) if k.upper().endswith("_FILE") else v for k, v in named.items()]
+
+
+def _held(path: str) -> str:
+    try:
+        return Path(path).read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return path
 
 
 def _home(engine: Engine) -> dict[str, bytes]:

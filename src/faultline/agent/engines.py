@@ -29,7 +29,8 @@ _DANGEROUS = (
 
 @dataclass(frozen=True)
 class Engine:
-    """How to run one engine. Placeholders in `argv`: {python}, {prompt}, {model}."""
+    """How to run one engine. Placeholders in `argv`: {python}, {prompt}, {model}, {seconds},
+    {tokens}."""
 
     argv: tuple[str, ...]
     model_argv: tuple[str, ...] = ()  # put where {model...} stands, if the run names a model
@@ -38,6 +39,9 @@ class Engine:
     home: Mapping[str, str] = field(default_factory=dict)  # files written into its home
     stream: str = ""  # how its output is read: claude, codex, gemini; empty: plain text
     writes_report: bool = True  # False: judged by its exit code alone
+    asks_cluster: bool = (
+        False  # it can reach the API server: our rights are checked before it starts
+    )
 
 
 def engine(run: Run, table: Path | None = None) -> Engine:
@@ -57,6 +61,7 @@ def command(chosen: Engine, run: Run, environment: Mapping[str, str]) -> list[st
     An operator whose container is the wall says so with FAULTLINE_CONTAINED=1.
     """
     words = {"{python}": sys.executable, "{prompt}": PROMPT, "{model}": run.model}
+    words |= {"{seconds}": str(run.deadline_s), "{tokens}": str(run.tokens_max)}
     argv: list[str] = []
     for part in chosen.argv:
         if part == "{model...}":
@@ -106,6 +111,13 @@ def clean_environment(
 
 
 _BASE = ("PATH", "LANG", "LC_ALL", "TZ")
+
+
+def reachable(chosen: Engine, ours: Mapping[str, str]) -> dict[str, str]:
+    """Return those of our variables by which an engine finds a cluster: what it is given, and what
+    every process of a pod has, for its token lies in a file."""
+    pod = {name: ours[name] for name in ("KUBERNETES_SERVICE_HOST",) if ours.get(name)}
+    return pod | {name: ours[name] for name in chosen.environment if ours.get(name)}
 
 
 def _table(path: Path | None) -> dict[str, Engine]:

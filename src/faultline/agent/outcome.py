@@ -15,6 +15,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from faultline import strict_json
 from faultline.agent.process import CANCELLED, TIMEOUT, Exit
 from faultline.limits import diagnosis_bytes_max, report_bytes_min
 from faultline.model import Diagnosis, Ended, RunStatus
@@ -94,17 +95,25 @@ def diagnosis_reason(diagnosis: bytes | None) -> str:
 
 
 def parse_diagnosis(data: bytes) -> Diagnosis | None:
-    """Read an engine's `diagnosis.json`; None for anything that is not exactly one."""
+    """Read an engine's `diagnosis.json`; None for anything that is not exactly one.
+
+    Strictly: JSON as RFC 8259 has it, no key that we do not know, no text where a number belongs.
+    What pydantic would ignore or turn into something else comes out different from what came in.
+    """
     if len(data) > diagnosis_bytes_max:
         return None
     try:
-        return Diagnosis.model_validate(json.loads(data, parse_constant=_refuse))
+        came = strict_json.loads(data)
+        found = Diagnosis.model_validate(came)
+        taken = found.model_dump(mode="json", exclude_unset=True)
+        return found if _same(taken, came) else None
     except (ValueError, ValidationError, RecursionError):
         return None
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not JSON")
+def _same(one: Any, other: Any) -> bool:
+    """Are these the same JSON? For Python, 1 and true are equal."""
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 # what the engines say
@@ -220,10 +229,30 @@ def _gemini(objects: Iterable[dict[str, Any]]) -> Said:
     return said
 
 
+def _loop(objects: Iterable[dict[str, Any]]) -> Said:
+    """Ours: the first line names the model, the last one says how it ended and what it took."""
+    said = Said()
+    for item in objects:
+        if item.get("type") == "init":
+            said = replace(said, model=_text(item.get("model")))
+        elif item.get("type") == "result":
+            said = replace(
+                said,
+                final=True,
+                error="" if item.get("status") == "success" else _text(item.get("error")) or "?",
+                message=_text(item.get("message")),
+                model=_text(item.get("model")) or said.model,
+                tokens=_sum(item, "tokens"),
+                cost_usd=_number(item.get("cost_usd")),
+            )
+    return said
+
+
 READERS: dict[str, Callable[[Iterable[dict[str, Any]]], Said]] = {
     "claude": _claude,
     "codex": _codex,
     "gemini": _gemini,
+    "loop": _loop,
 }
 
 _BY_STATUS = {401: "auth", 403: "auth", 402: "quota", 429: "quota", 529: "overloaded"}

@@ -7,15 +7,20 @@ import functools
 import json
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from faultline import keys
 from faultline.capsule import Capsule
 from faultline.cli.common import incidents_of, print_json, resolve, say, settings_of
 from faultline.errors import Rejected
 from faultline.incidents import Incidents
-from faultline.model import Certainty, Change, Diagnosis, Verdict
+from faultline.model import Certainty, Change, Diagnosis, Output, Verdict
 from faultline.style import paint
+
+if TYPE_CHECKING:
+    from faultline.asking import Answer
 
 
 def capture(arguments: argparse.Namespace) -> int:
@@ -108,7 +113,7 @@ def _files_at(manifests: str, revision: str) -> Mapping[str, bytes]:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Run an engine over a folder of cases; 1 if any answer is wrong."""
     from faultline import evaluate as judge
-    from faultline.asking import Answer, ask
+    from faultline.asking import ask
     from faultline.bootstrap import now, policy
 
     rules, engine = policy(settings_of(arguments)[0]), arguments.with_engine
@@ -160,21 +165,52 @@ def ask_again(memory: Incidents, incident_id: str, arguments: argparse.Namespace
     folder = arguments.keep or Path(".faultline/replays", f"{incident_id}-{moment:%Y%m%dT%H%M%S}")
     folder.mkdir(parents=True, exist_ok=True)
     capsule = memory.capsule(incident_id)
-    answer = ask(capsule, engine, policy(settings_of(arguments)[0]), folder, moment)
+    rules = policy(settings_of(arguments)[0])
+    number, records = _records(memory, incident_id, numbers)
+    answer = ask(capsule, engine, rules, folder, moment, records)
     after = answer.diagnosis
+    identical = _identical(memory.outputs(incident_id, number), answer) if number else []
     same = before is not None and after is not None and _changes(before) == _changes(after)
     if arguments.json:
         said = {"recorded": before, "again": after}
         dumped = {k: d.model_dump(mode="json") if d else None for k, d in said.items()}
-        print_json({"engine": engine, "same_changes": same, "reason": answer.reason} | dumped)
+        told = {"engine": engine, "same_changes": same, "reason": answer.reason}
+        more = {"identical": identical, "not_recorded": answer.unrecorded}
+        print_json(told | more | dumped)
     else:
         for title, diagnosis in (("recorded", before), (engine, after)):
             say(paint(title, "bold", sys.stdout))
             say(f"  {diagnosis.root_cause}" if diagnosis else f"  no diagnosis: {answer.reason}")
             for change in diagnosis.changes if diagnosis else ():
                 say(f"  {_sentence(change)}")
+        if identical:
+            say(f"byte for byte as recorded: {', '.join(identical)}")
+        if answer.unrecorded:
+            say(f"{answer.unrecorded} questions had no recorded answer")
         say("the same changes" if same else "not the same changes")
     return 0 if same else 1
+
+
+def _records(
+    memory: Incidents, incident_id: str, numbers: Sequence[int]
+) -> tuple[int, dict[str, bytes]]:
+    """Return the first of these runs that recorded what it asked, and those records; or 0."""
+    for number in numbers:
+        there = memory.names(incident_id)
+        names = {name: keys.run_record(number, name) for name in (keys.TOOLS, keys.TRANSCRIPT)}
+        if names[keys.TOOLS] in there:
+            found = {n: memory.read(incident_id, r) for n, r in names.items() if r in there}
+            return number, found
+    return 0, {}
+
+
+def _identical(before: Sequence[Output], answer: Answer) -> list[str]:
+    """Return the parts of an answer that came out to the byte as recorded."""
+    known = {output.name: output.sha256 for output in before}
+    parts = (
+        output for output in answer.outputs if output.name in (keys.DIAGNOSIS, keys.INVESTIGATION)
+    )
+    return [part.name for part in parts if known.get(part.name) == part.sha256]
 
 
 def _changes(diagnosis: Diagnosis) -> list[str]:

@@ -37,6 +37,7 @@ class JobTemplate:
     memory: str = "2Gi"
     cpu: str = "1"
     scratch: str = "2Gi"
+    model: tuple[tuple[str, str], ...] = ()  # what the built-in loop is told of it; never a key
 
 
 def job(run: Run, template: JobTemplate) -> dict[str, Any]:
@@ -134,4 +135,5 @@ def _told(run: Run, template: JobTemplate) -> tuple[tuple[str, str], ...]:
         ("K_SINK", template.sink_url),
         ("FAULTLINE_CONTAINED", "1"),
         ("AGENT_RUNTIME_GRACE", str(template.grace_s)),
+        *template.model,
     )

@@ -133,7 +133,7 @@ class ClusterSource:
             told = event.get("involvedObject") or {}
             kind, name = str(told.get("kind")), str(told.get("name"))
             if (kind, name) in about or (kind == "Pod" and owners and name.startswith(owners)):
-                found.append(_bare(event))
+                found.append(bare(event))
         found.sort(key=lambda e: (_when(e), str(e["metadata"].get("name"))), reverse=True)
         return found[:k8s_events_max]
 
@@ -157,7 +157,7 @@ def _object_files(around: Surroundings) -> Generator[tuple[str, bytes], None, li
     omitted, size = [], 0
     for count, value in enumerate(around.objects):
         kind, name = str(value["kind"]).lower(), name_of(value)
-        data = dump_yaml(_bare(value)).encode("utf-8", "replace")
+        data = dump_yaml(bare(value)).encode("utf-8", "replace")
         size += len(data)
         if (
             len(data) > context_file_bytes_max
@@ -170,7 +170,7 @@ def _object_files(around: Surroundings) -> Generator[tuple[str, bytes], None, li
     return omitted
 
 
-def _bare(value: Object) -> Object:
+def bare(value: Object) -> Object:
     """Return an object without what only machines read, and a Secret without its values."""
     meta = {k: v for k, v in value["metadata"].items() if k not in ("managedFields", "selfLink")}
     if "annotations" in meta:

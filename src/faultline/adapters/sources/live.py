@@ -9,20 +9,28 @@ from __future__ import annotations
 
 import json
 import ssl
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
 from faultline.adapters import kubeconfig
 from faultline.errors import Rejected, Unavailable
-from faultline.limits import context_file_bytes_max, log_lines_per_container
+from faultline.limits import (
+    context_file_bytes_max,
+    log_lines_per_container,
+    tool_objects_bytes_max,
+    tool_read_s_max,
+)
 
 Object = dict[str, Any]
 Answer = tuple[int, bytes]
 Get = Callable[[str, dict[str, str]], Answer]  # path and query -> status and body
+Review = Callable[[str, Object], Object]  # kind and spec of a review -> its answer
 
 TIMEOUT_S = 10
+ANSWER_S = tool_read_s_max
 LIST_MAX = 500
 
 # kind -> (group and version, plural, has it a namespace)
@@ -77,30 +85,49 @@ class LiveCluster:
         prefix, plural, namespaced = KINDS[kind]
         if namespaced != bool(namespace):
             return []
-        where = f"namespaces/{quote(namespace, safe='')}/" if namespaced else ""
+        where = f"namespaces/{_part(namespace)}/" if namespaced else ""
         version = prefix.partition("/")[2]
         return [
             {"apiVersion": version, "kind": kind} | item
             for item in self._list(f"/{prefix}/{where}{plural}", f"{kind}s")
         ]
 
+    def one(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        """Return one object; None if there is none of that name."""
+        if kind == "Secret":
+            raise Rejected("Secrets are never read")
+        prefix, plural, namespaced = KINDS[kind]
+        where = f"namespaces/{_part(namespace)}/" if namespaced else ""
+        status, body = self._get(f"/{prefix}/{where}{plural}/{_part(name)}", {})
+        if status == 404:
+            return None
+        _check(status, f"{kind} {name}")
+        return {"apiVersion": prefix.partition("/")[2], "kind": kind} | _object(body)
+
     def events(self, namespace: str) -> Sequence[Object]:
-        path = f"/api/v1/namespaces/{quote(namespace or 'default', safe='')}/events"
+        path = f"/api/v1/namespaces/{_part(namespace or 'default')}/events"
         return [{"apiVersion": "v1", "kind": "Event"} | e for e in self._list(path, "Events")]
 
-    def log(self, namespace: str, pod: str, container: str, *, previous: bool) -> str | None:
-        where = "/".join(quote(part, safe="") for part in (namespace, "pods", pod, "log"))
+    def log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        previous: bool,
+        lines: int = log_lines_per_container,
+    ) -> str | None:
+        where = "/".join((_part(namespace), "pods", _part(pod), "log"))
         asked = {
-            "container": container,
             "previous": str(previous).lower(),
-            "tailLines": str(log_lines_per_container),
+            "tailLines": str(lines),
             "limitBytes": str(context_file_bytes_max),
-        }
+        } | ({"container": container} if container else {})
         status, body = self._get(f"/api/v1/namespaces/{where}", asked)
         if status in (400, 404):  # not started yet, or no earlier container
             return None
         _check(status, f"logs of {pod}")
-        return body.decode("utf-8", "replace")
+        return body[-context_file_bytes_max:].decode("utf-8", "replace")
 
     def series(self, namespace: str, workload: str) -> Sequence[Object]:
         return []  # Prometheus has them: `prometheus.py`
@@ -133,6 +160,13 @@ class LiveCluster:
         return found
 
 
+def _part(name: str) -> str:
+    """Return a name as one part of a path. Raises Rejected for one that would lead elsewhere."""
+    if not name.strip("."):  # httpx folds dots, an empty name asks for the list
+        raise Rejected(f"expected the name of an object, got {name!r}")
+    return quote(name, safe="")
+
+
 def _check(status: int, what: str) -> None:
     if status in (401, 403):
         raise Rejected(f"{what}: this service account may not read that")
@@ -150,8 +184,40 @@ def _object(body: bytes) -> Object:
     return found
 
 
-def connect() -> Get:
+def connect(left: Callable[[], float] = lambda: ANSWER_S) -> Get:
     """Return GET on the cluster that this process runs in, or of KUBECONFIG.
+
+    `left` says how many seconds an answer may take as a whole. One of more bytes than a list may
+    have is cut.
+    """
+    ask = _client()
+
+    def get(path: str, query: dict[str, str]) -> Answer:
+        return ask("GET", path, left(), params=query)
+
+    return get
+
+
+def review() -> Review:
+    """Return POST of one of the reviews by which an account asks for its own rights.
+
+    They are the only objects that are ever sent, and they are not stored anywhere.
+    """
+    ask = _client()
+
+    def post(what: str, spec: Object) -> Object:
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": what, "spec": spec}
+        path = f"/apis/authorization.k8s.io/v1/{what.lower()}s"
+        status, answer = ask("POST", path, ANSWER_S, json=body)
+        if status not in (200, 201):
+            raise Unavailable(f"{what}: the API server answered {status}")
+        return _object(answer)
+
+    return post
+
+
+def _client() -> Callable[..., Answer]:
+    """Return a function that makes one request within a time.
 
     The official client finds address, certificates and token; it has another interface in every
     generation for reading plain JSON, so the requests are httpx's.
@@ -169,19 +235,32 @@ def connect() -> Get:
         trust_env=False,
     )
 
-    def get(path: str, query: dict[str, str]) -> Answer:
+    def ask(method: str, path: str, seconds: float, **what: Any) -> Answer:
         headers = {  # asked for each time: a bound token is replaced while we run
             auth["key"]: auth["value"]
             for auth in found.auth_settings().values()
             if auth["in"] == "header" and auth["value"]
         }
         try:
-            answer = api.get(path, params=query, headers=headers)
+            with api.stream(method, path, headers=headers, **what) as answer:
+                return answer.status_code, _bounded(answer.iter_bytes(), seconds)
         except httpx.HTTPError as error:
             raise Unavailable(f"the API server did not answer: {type(error).__name__}") from None
-        return answer.status_code, answer.content
 
-    return get
+    return ask
+
+
+def _bounded(chunks: Iterator[bytes], seconds: float) -> bytes:
+    """Read an answer, at most so many bytes of it. Raises Unavailable when the time is over."""
+    parts, size, end = [], 0, time.monotonic() + seconds
+    for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > tool_objects_bytes_max:
+            break
+        if time.monotonic() > end:
+            raise Unavailable(f"the API server had no whole answer within {seconds:.0f} s")
+    return b"".join(parts)[:tool_objects_bytes_max]
 
 
 def _trust(found: Any) -> ssl.SSLContext | bool:

@@ -1,0 +1,196 @@
+"""A model behind its HTTP interface: one request, one answer, within limits and never twice paid.
+
+Address and key come from the environment of the agent's process (`service`); no error and no log
+line says them. Nothing is followed, nothing is streamed, and what is asked is `loop.py`'s. What
+the services speak is `dialects.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import ssl
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from faultline.agent.dialects import PROVIDERS, Dialect, Reply, Tool, Turn
+from faultline.errors import Rejected, Unavailable
+from faultline.limits import model_answer_bytes_max, model_wait_s_max
+
+log = logging.getLogger(__name__)
+
+_PRICE = re.compile(r"([^=,\s]+)=(\d+(?:\.\d+)?)/(\d+(?:\.\d+)?)")
+_NEAR = re.compile(r"localhost|127\.\d+\.\d+\.\d+|\[?::1\]?|[a-z0-9-]+|.+\.svc(\.cluster\.local)?")
+_REASONS = {401: "auth", 403: "auth", 402: "quota", 429: "quota", 503: "overloaded"}
+_REASONS |= {529: "overloaded", 404: "no_model"}
+_AGAIN = (408, 425, 429, 500, 502, 503, 504, 529)
+
+
+class ModelFailed(Unavailable):
+    """The model gave no answer. `reason` is one of the words of `outcome.py`."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Service:
+    """Where a model is, what it is called, and what a million of its tokens cost."""
+
+    provider: str
+    url: str
+    model: str
+    key: str
+    dialect: Dialect
+    price: tuple[float, float] | None = None  # USD for a million tokens in, out; None: unknown
+    authorities: str = ""  # a file of certificates to trust; empty: the usual ones
+
+    def cost_usd(self, tokens_in: int, tokens_out: int) -> float:
+        """Return what these tokens cost; 0 if nobody said."""
+        price_in, price_out = self.price or (0.0, 0.0)
+        return (tokens_in * price_in + tokens_out * price_out) / 1_000_000
+
+
+def service(environment: Mapping[str, str], model: str = "") -> Service:
+    """Return the service that the environment names. Raises Rejected, with what to set.
+
+    `FAULTLINE_MODEL_PROVIDER`, `_URL`, `_KEY` (or `_KEY_FILE`) and `_PRICES`; `model` overrides
+    the provider's own.
+    """
+    name = environment.get("FAULTLINE_MODEL_PROVIDER") or "compatible"
+    if name not in PROVIDERS:
+        known = ", ".join(PROVIDERS)
+        raise Rejected(f"FAULTLINE_MODEL_PROVIDER: expected {known}, got {name[:40]!r}")
+    provider, key = PROVIDERS[name], _key(environment)
+    url = (environment.get("FAULTLINE_MODEL_URL") or provider.url).rstrip("/")
+    chosen = model or provider.model
+    if not url or not chosen:
+        raise Rejected("expected FAULTLINE_MODEL_URL and AGENT_MODEL: which model, and where?")
+    if provider.needs_key and not key:
+        raise Rejected(f"expected FAULTLINE_MODEL_KEY or FAULTLINE_MODEL_KEY_FILE for {name}")
+    _check_address(url, key)
+    price = prices(environment.get("FAULTLINE_MODEL_PRICES", "")).get(chosen)
+    authorities = environment.get("SSL_CERT_FILE", "")
+    return Service(name, url, chosen, key, provider.dialect, price, authorities)
+
+
+def _key(environment: Mapping[str, str]) -> str:
+    if file := environment.get("FAULTLINE_MODEL_KEY_FILE"):
+        try:
+            return Path(file).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            raise Rejected("FAULTLINE_MODEL_KEY_FILE names a file that cannot be read") from None
+    return environment.get("FAULTLINE_MODEL_KEY", "")
+
+
+def _check_address(url: str, key: str) -> None:
+    """Raise Rejected, without saying it, for an address that a key must not travel to."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise Rejected("FAULTLINE_MODEL_URL: expected http:// or https:// and a host, no password")
+    if key and parts.scheme == "http" and not _NEAR.fullmatch(parts.hostname):
+        raise Rejected("FAULTLINE_MODEL_URL: expected https://, for a key travels there")
+
+
+def prices(text: str) -> dict[str, tuple[float, float]]:
+    """Read `model=in/out,…`, USD for a million tokens. Raises Rejected for anything else."""
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    found = [_PRICE.fullmatch(part) for part in parts]
+    if not all(found):
+        raise Rejected("FAULTLINE_MODEL_PRICES: expected model=in/out,… such as llama3=0.05/0.08")
+    return {match[1]: (float(match[2]), float(match[3])) for match in found if match}
+
+
+class HttpModel:
+    """Asks a service. One retry for what may pass, a limit of time and bytes for everything."""
+
+    def __init__(
+        self, service: Service, *, transport: Any = None, sleep: Callable[[float], None]
+    ) -> None:
+        import httpx
+
+        authorities = service.authorities or None
+        self._service, self._sleep = service, sleep
+        self._tools = True
+        self._http = httpx.Client(
+            headers=service.dialect.headers(service.key),
+            timeout=service.dialect.timeout_s,
+            verify=ssl.create_default_context(cafile=authorities) if authorities else True,
+            follow_redirects=False,
+            trust_env=False,
+            transport=transport,
+        )
+
+    def ask(self, system: str, talk: Sequence[Turn], tools: Sequence[Tool], *, last: bool) -> Reply:
+        """Return the answer; `last` asks for one JSON object instead of offering tools.
+
+        A model that knows no tools is asked for its answer at once. Raises ModelFailed.
+        """
+        dialect, model = self._service.dialect, self._service.model
+        json_only = last or not self._tools
+        status, answer = self._patiently(dialect.body(model, system, talk, tools, json_only))
+        if status == 400 and not json_only and b"tool" in answer.lower():
+            self._tools = False
+            log.warning("this model takes no tools: it answers from the evidence alone")
+            status, answer = self._patiently(dialect.body(model, system, talk, tools, True))
+        if status != 200:
+            reason = _REASONS.get(status, "unreachable" if status >= 500 else "engine_error")
+            raise ModelFailed(reason, f"the model's service answered {status}")
+        try:
+            return dialect.reply(json.loads(answer))
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            raise ModelFailed("engine_error", "expected an answer of the model's API") from None
+
+    def _patiently(self, body: dict[str, Any]) -> tuple[int, bytes]:
+        """Post once, and once more if that may help."""
+        try:
+            status, answer, wait_s = self._post(body)
+            if status not in _AGAIN:
+                return status, answer
+        except ModelFailed as error:
+            if error.reason != "unreachable":
+                raise
+            wait_s = 1.0
+        log.warning("the model did not answer; once more in %s s", wait_s)
+        self._sleep(wait_s)
+        return self._post(body)[:2]
+
+    def _post(self, body: dict[str, Any]) -> tuple[int, bytes, float]:
+        import httpx
+
+        content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
+        headers = {"Content-Type": "application/json"}
+        try:
+            with self._http.stream(
+                "POST", self._service.url + self._service.dialect.path,
+                content=content, headers=headers,
+            ) as answer:  # fmt: skip
+                data = _bounded(answer.iter_bytes(), self._service.dialect.timeout_s)
+                return answer.status_code, data, _wait(answer.headers.get("retry-after", ""))
+        except httpx.HTTPError as error:
+            kind = type(error).__name__
+            raise ModelFailed("unreachable", f"the model did not answer: {kind}") from None
+
+
+def _bounded(chunks: Iterator[bytes], seconds: float) -> bytes:
+    """Read an answer within limits of bytes and time."""
+    parts, size, end = [], 0, time.monotonic() + seconds
+    for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > model_answer_bytes_max:
+            raise ModelFailed("engine_error", f"an answer over {model_answer_bytes_max} bytes")
+        if time.monotonic() > end:
+            raise ModelFailed("unreachable", f"no whole answer within {seconds:.0f} s")
+    return b"".join(parts)
+
+
+def _wait(retry_after: str) -> float:
+    """Return the seconds that a service wants us to wait, within reason."""
+    return min(float(retry_after), model_wait_s_max) if retry_after.isdigit() else 1.0

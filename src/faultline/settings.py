@@ -17,8 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from faultline import limits
 from faultline.errors import Rejected
 
-ENGINES = ("rules", "loop", "loop-capsule", "stub", "command", "claude", "claude-capsule")
-ENGINES += ("codex", "gemini")
+ENGINES = ("rules", "stub", "command", "claude", "claude-capsule", "codex", "gemini", "loop",
+           "loop-capsule")  # fmt: skip
 
 
 INGRESS = "/broker/faultline/faultline"  # of the embedded broker: /broker/<namespace>/<broker>
@@ -34,9 +34,7 @@ class AgentRuntime(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    engine: str = _field(
-        "rules", "FAULTLINE_ENGINE", "rules, loop, stub, command, claude, codex, gemini"
-    )
+    engine: str = _field("rules", "FAULTLINE_ENGINE", "rules, loop, command, claude, codex, gemini")
     agent_command: str = _field(
         "", "AGENT_RUNTIME_COMMAND", "a command of your own, split like a shell does, run by none"
     )
@@ -44,9 +42,7 @@ class AgentRuntime(BaseModel):
     model_provider: str = _field(
         "", "FAULTLINE_MODEL_PROVIDER", "of loop: groq, openai, compatible, anthropic, ollama"
     )
-    model_url: str = _field(
-        "", "FAULTLINE_MODEL_URL", "of loop: the API's address; empty: the provider's own"
-    )
+    model_url: str = _field("", "FAULTLINE_MODEL_URL", "of loop: its API; empty: the provider's")
     model_key: str = _field("", "FAULTLINE_MODEL_KEY", "of loop: the API's key", secret=True)
     model_prices: str = _field(
         "", "FAULTLINE_MODEL_PRICES", "USD for a million tokens: model=in/out, separated by commas"

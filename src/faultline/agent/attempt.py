@@ -6,7 +6,6 @@ was collected is in the store before the result, and the result before anyone he
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import shlex
@@ -151,15 +150,10 @@ class Attempt:
         return files | self._records_of_before()
 
     def _records_of_before(self) -> dict[str, bytes]:
-        """Return the records of an earlier run that this one is to answer from, if it is a replay."""
-        found = {}
-        for name in (keys.recorded(keys.TOOLS), keys.recorded(keys.TRANSCRIPT)):
-            record = keys.run_record(self._run.number, name)
-            with contextlib.suppress(NotFound):
-                found[name] = patiently(
-                    partial(self._incidents.read, self._run.incident_id, record)
-                )
-        return found
+        """Return the records of an earlier run that this one, a replay, is to answer from."""
+        names = keys.recorded(keys.TOOLS), keys.recorded(keys.TRANSCRIPT)
+        found = {name: self._stored(name) for name in names}
+        return {name: data for name, data in found.items() if data is not None}
 
     # its end, noted beside the folder
 

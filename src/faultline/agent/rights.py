@@ -12,8 +12,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from faultline.adapters.apiserver import Review, review
 from faultline.adapters.runners.job import TOKEN_PATH
-from faultline.adapters.sources.live import Review, review
 from faultline.errors import Rejected, Unavailable
 from faultline.model import Run
 
@@ -61,9 +61,7 @@ def check_ours(run: Run, environment: Mapping[str, str], post: Review | None = N
     try:
         check(post or review(), {run.namespace, _our_namespace()})
     except Unavailable as error:
-        raise Rejected(
-            f"cannot tell what this account may do, so no agent starts: {error}"
-        ) from None
+        raise Rejected(f"no agent starts before its rights are known: {error}") from None
 
 
 def _our_namespace() -> str:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from faultline import capsule as capsules
+from faultline.adapters.apiserver import connect
 from faultline.adapters.sources.cluster import bare
 from faultline.adapters.sources.live import KINDS, LiveCluster
 from faultline.capsule import Capsule
@@ -269,6 +270,4 @@ def _items(data: bytes) -> list[Object]:
 
 def live(left: Callable[[], float]) -> Cluster:
     """Return the cluster itself; `left` says how many seconds an answer may still take."""
-    from faultline.adapters.sources.live import connect
-
     return LiveCluster(connect(left))

@@ -207,10 +207,8 @@ def _records(
 def _identical(before: Sequence[Output], answer: Answer) -> list[str]:
     """Return the parts of an answer that came out to the byte as recorded."""
     known = {output.name: output.sha256 for output in before}
-    parts = (
-        output for output in answer.outputs if output.name in (keys.DIAGNOSIS, keys.INVESTIGATION)
-    )
-    return [part.name for part in parts if known.get(part.name) == part.sha256]
+    parts = (keys.DIAGNOSIS, keys.INVESTIGATION)
+    return [o.name for o in answer.outputs if o.name in parts and known.get(o.name) == o.sha256]
 
 
 def _changes(diagnosis: Diagnosis) -> list[str]:

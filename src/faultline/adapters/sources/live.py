@@ -7,30 +7,14 @@ that is not installed has no objects; one that we may not see is said in `permis
 
 from __future__ import annotations
 
-import json
-import ssl
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
-from typing import Any
 from urllib.parse import quote
 
-from faultline.adapters import kubeconfig
+from faultline.adapters.apiserver import Get, Object, connect, parsed
 from faultline.errors import Rejected, Unavailable
-from faultline.limits import (
-    context_file_bytes_max,
-    log_lines_per_container,
-    tool_objects_bytes_max,
-    tool_read_s_max,
-)
+from faultline.limits import context_file_bytes_max, log_lines_per_container
 
-Object = dict[str, Any]
-Answer = tuple[int, bytes]
-Get = Callable[[str, dict[str, str]], Answer]  # path and query -> status and body
-Review = Callable[[str, Object], Object]  # kind and spec of a review -> its answer
-
-TIMEOUT_S = 10
-ANSWER_S = tool_read_s_max
 LIST_MAX = 500
 
 # kind -> (group and version, plural, has it a namespace)
@@ -102,7 +86,7 @@ class LiveCluster:
         if status == 404:
             return None
         _check(status, f"{kind} {name}")
-        return {"apiVersion": prefix.partition("/")[2], "kind": kind} | _object(body)
+        return {"apiVersion": prefix.partition("/")[2], "kind": kind} | parsed(body)
 
     def events(self, namespace: str) -> Sequence[Object]:
         path = f"/api/v1/namespaces/{_part(namespace or 'default')}/events"
@@ -135,7 +119,7 @@ class LiveCluster:
     def version(self) -> Object:
         status, body = self._get("/version", {})
         _check(status, "the version")
-        return {"serverVersion": _object(body)}
+        return {"serverVersion": parsed(body)}
 
     def changes(self) -> Object:
         return {}
@@ -151,7 +135,7 @@ class LiveCluster:
             if status == 404:
                 return []  # this kind is not installed here
             _check(status, what)
-            page = _object(body)
+            page = parsed(body)
             found += page.get("items") or []
             token = (page.get("metadata") or {}).get("continue")
             if not token:
@@ -172,98 +156,3 @@ def _check(status: int, what: str) -> None:
         raise Rejected(f"{what}: this service account may not read that")
     if status != 200:
         raise Unavailable(f"{what}: the API server answered {status}")
-
-
-def _object(body: bytes) -> Object:
-    try:
-        found = json.loads(body)
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        raise Unavailable("expected a JSON object from the API server")
-    return found
-
-
-def connect(left: Callable[[], float] = lambda: ANSWER_S) -> Get:
-    """Return GET on the cluster that this process runs in, or of KUBECONFIG.
-
-    `left` says how many seconds an answer may take as a whole. One of more bytes than a list may
-    have is cut.
-    """
-    ask = _client()
-
-    def get(path: str, query: dict[str, str]) -> Answer:
-        return ask("GET", path, left(), params=query)
-
-    return get
-
-
-def review() -> Review:
-    """Return POST of one of the reviews by which an account asks for its own rights.
-
-    They are the only objects that are ever sent, and they are not stored anywhere.
-    """
-    ask = _client()
-
-    def post(what: str, spec: Object) -> Object:
-        body = {"apiVersion": "authorization.k8s.io/v1", "kind": what, "spec": spec}
-        path = f"/apis/authorization.k8s.io/v1/{what.lower()}s"
-        status, answer = ask("POST", path, ANSWER_S, json=body)
-        if status not in (200, 201):
-            raise Unavailable(f"{what}: the API server answered {status}")
-        return _object(answer)
-
-    return post
-
-
-def _client() -> Callable[..., Answer]:
-    """Return a function that makes one request within a time.
-
-    The official client finds address, certificates and token; it has another interface in every
-    generation for reading plain JSON, so the requests are httpx's.
-    """
-    import httpx
-
-    found: Any = kubeconfig.load().Configuration.get_default_copy()
-    pair = (found.cert_file, found.key_file) if found.cert_file else None
-    api = httpx.Client(
-        base_url=found.host,
-        verify=_trust(found),
-        cert=pair,
-        timeout=TIMEOUT_S,
-        follow_redirects=False,
-        trust_env=False,
-    )
-
-    def ask(method: str, path: str, seconds: float, **what: Any) -> Answer:
-        headers = {  # asked for each time: a bound token is replaced while we run
-            auth["key"]: auth["value"]
-            for auth in found.auth_settings().values()
-            if auth["in"] == "header" and auth["value"]
-        }
-        try:
-            with api.stream(method, path, headers=headers, **what) as answer:
-                return answer.status_code, _bounded(answer.iter_bytes(), seconds)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"the API server did not answer: {type(error).__name__}") from None
-
-    return ask
-
-
-def _bounded(chunks: Iterator[bytes], seconds: float) -> bytes:
-    """Read an answer, at most so many bytes of it. Raises Unavailable when the time is over."""
-    parts, size, end = [], 0, time.monotonic() + seconds
-    for chunk in chunks:
-        parts.append(chunk)
-        size += len(chunk)
-        if size > tool_objects_bytes_max:
-            break
-        if time.monotonic() > end:
-            raise Unavailable(f"the API server had no whole answer within {seconds:.0f} s")
-    return b"".join(parts)[:tool_objects_bytes_max]
-
-
-def _trust(found: Any) -> ssl.SSLContext | bool:
-    if not found.verify_ssl:
-        return False
-    return ssl.create_default_context(cafile=found.ssl_ca_cert) if found.ssl_ca_cert else True

@@ -1,0 +1,117 @@
+"""The API server, asked over HTTP: within limits, read only, and for reviews of our own rights.
+
+The official client finds address, certificates and token; it has another interface in every
+generation for reading plain JSON, so requests are httpx's. What is asked is `sources/live.py`'s.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from faultline.adapters import kubeconfig
+from faultline.errors import Unavailable
+from faultline.limits import tool_objects_bytes_max, tool_read_s_max
+
+Object = dict[str, Any]
+Answer = tuple[int, bytes]
+Get = Callable[[str, dict[str, str]], Answer]  # path and query -> status and body
+Review = Callable[[str, Object], Object]  # kind and spec of a review -> its answer
+
+TIMEOUT_S = 10
+ANSWER_S = tool_read_s_max
+
+
+def parsed(body: bytes) -> Object:
+    """Return the object in an answer. Raises Unavailable if it is none, or was cut."""
+    try:
+        found = json.loads(body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise Unavailable("expected a JSON object from the API server, and not too large a one")
+    return found
+
+
+def connect(left: Callable[[], float] = lambda: ANSWER_S) -> Get:
+    """Return GET on the cluster that this process runs in, or of KUBECONFIG.
+
+    `left` says how many seconds an answer may take as a whole. One of more bytes than a list may
+    have is cut.
+    """
+    ask = _client()
+
+    def get(path: str, query: dict[str, str]) -> Answer:
+        return ask("GET", path, left(), params=query)
+
+    return get
+
+
+def review() -> Review:
+    """Return POST of one of the reviews by which an account asks for its own rights.
+
+    They are the only objects that are ever sent, and they are not stored anywhere.
+    """
+    ask = _client()
+
+    def post(what: str, spec: Object) -> Object:
+        body = {"apiVersion": "authorization.k8s.io/v1", "kind": what, "spec": spec}
+        path = f"/apis/authorization.k8s.io/v1/{what.lower()}s"
+        status, answer = ask("POST", path, ANSWER_S, json=body)
+        if status not in (200, 201):
+            raise Unavailable(f"{what}: the API server answered {status}")
+        return parsed(answer)
+
+    return post
+
+
+def _client() -> Callable[..., Answer]:
+    """Return a function that makes one request within a time."""
+    import httpx
+
+    found: Any = kubeconfig.load().Configuration.get_default_copy()
+    pair = (found.cert_file, found.key_file) if found.cert_file else None
+    api = httpx.Client(
+        base_url=found.host,
+        verify=_trust(found),
+        cert=pair,
+        timeout=TIMEOUT_S,
+        follow_redirects=False,
+        trust_env=False,
+    )
+
+    def ask(method: str, path: str, seconds: float, **what: Any) -> Answer:
+        headers = {  # asked for each time: a bound token is replaced while we run
+            auth["key"]: auth["value"]
+            for auth in found.auth_settings().values()
+            if auth["in"] == "header" and auth["value"]
+        }
+        try:
+            with api.stream(method, path, headers=headers, **what) as answer:
+                return answer.status_code, _bounded(answer.iter_bytes(), seconds)
+        except httpx.HTTPError as error:
+            raise Unavailable(f"the API server did not answer: {type(error).__name__}") from None
+
+    return ask
+
+
+def _bounded(chunks: Iterator[bytes], seconds: float) -> bytes:
+    """Read an answer, at most so many bytes of it. Raises Unavailable when the time is over."""
+    parts, size, end = [], 0, time.monotonic() + seconds
+    for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size > tool_objects_bytes_max:
+            break
+        if time.monotonic() > end:
+            raise Unavailable(f"the API server had no whole answer within {seconds:.0f} s")
+    return b"".join(parts)[:tool_objects_bytes_max]
+
+
+def _trust(found: Any) -> ssl.SSLContext | bool:
+    if not found.verify_ssl:
+        return False
+    return ssl.create_default_context(cafile=found.ssl_ca_cert) if found.ssl_ca_cert else True

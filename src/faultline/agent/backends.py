@@ -110,22 +110,12 @@ def prices(text: str) -> dict[str, tuple[float, float]]:
 class HttpModel:
     """Asks a service. One retry for what may pass, a limit of time and bytes for everything."""
 
-    def __init__(
-        self, service: Service, *, transport: Any = None, sleep: Callable[[float], None]
-    ) -> None:
-        import httpx
-
-        authorities = service.authorities or None
+    def __init__(self, service: Service, *, sleep: Callable[[float], None]) -> None:
         self._service, self._sleep = service, sleep
         self._tools = True
-        self._http = httpx.Client(
-            headers=service.dialect.headers(service.key),
-            timeout=service.dialect.timeout_s,
-            verify=ssl.create_default_context(cafile=authorities) if authorities else True,
-            follow_redirects=False,
-            trust_env=False,
-            transport=transport,
-        )
+        self._trust: Any = False  # over plain http there is nothing to check
+        if service.url.startswith("https:"):
+            self._trust = ssl.create_default_context(cafile=service.authorities or None)
 
     def ask(self, system: str, talk: Sequence[Turn], tools: Sequence[Tool], *, last: bool) -> Reply:
         """Return the answer; `last` asks for one JSON object instead of offering tools.
@@ -164,18 +154,29 @@ class HttpModel:
     def _post(self, body: dict[str, Any]) -> tuple[int, bytes, float]:
         import httpx
 
+        dialect = self._service.dialect
+        headers = dialect.headers(self._service.key) | {"Content-Type": "application/json"}
         content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
-        headers = {"Content-Type": "application/json"}
+        url = self._service.url + dialect.path
         try:
-            with self._http.stream(
-                "POST", self._service.url + self._service.dialect.path,
-                content=content, headers=headers,
-            ) as answer:  # fmt: skip
-                data = _bounded(answer.iter_bytes(), self._service.dialect.timeout_s)
+            with (
+                self._client(httpx) as http,
+                http.stream("POST", url, content=content, headers=headers) as answer,
+            ):
+                data = _bounded(answer.iter_bytes(), dialect.timeout_s)
                 return answer.status_code, data, _wait(answer.headers.get("retry-after", ""))
         except httpx.HTTPError as error:
             kind = type(error).__name__
             raise ModelFailed("unreachable", f"the model did not answer: {kind}") from None
+
+    def _client(self, httpx: Any) -> Any:
+        """Return a client that follows no redirect and asks the environment for nothing."""
+        return httpx.Client(
+            timeout=self._service.dialect.timeout_s,
+            verify=self._trust,
+            follow_redirects=False,
+            trust_env=False,
+        )
 
 
 def _bounded(chunks: Iterator[bytes], seconds: float) -> bytes:

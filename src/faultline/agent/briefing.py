@@ -8,16 +8,18 @@ logs, files. What others wrote stands between fences with the run's nonce and ca
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
 from faultline.agent.tools import fenced
 from faultline.agent.worlds import pod_state, sections
-from faultline.capsule import Capsule, objects
+from faultline.capsule import Capsule
 from faultline.limits import prompt_events_max, prompt_log_chars_max
 from faultline.model import Incident, Verdict
 from faultline.views import neutral
+
+Object = dict[str, Any]
 
 CUT = "...[truncated]..."
 _MESSAGE_CHARS_MAX, _PODS_MAX, _LOGS_MAX, _FINDINGS_MAX = 120, 12, 8, 8
@@ -32,9 +34,15 @@ def system() -> str:
 
 
 def question(
-    incident: Incident, verdict: Verdict, capsule: Capsule, nonce: str, *, live: bool
+    incident: Incident,
+    verdict: Verdict,
+    capsule: Capsule,
+    objects: Sequence[Object],
+    nonce: str,
+    *,
+    live: bool,
 ) -> str:
-    """Return the first message. `live` says whether the cluster itself can be asked."""
+    """Return the first message; `objects` are the capsule's, `live`: the cluster can be asked."""
     parts = [
         f"# Incident {incident.id}\n\nText of others stands between lines with {nonce}.",
         _asked_of(
@@ -44,8 +52,8 @@ def question(
     for heading, origin, text in (
         ("Fault", "the fault as its source states it", _fault(incident)),
         ("Suspicions", "the analyzers' findings, with quotes", _findings(verdict)),
-        ("Workload Under Investigation", "objects of the cluster", _workload(capsule)),
-        ("Pod States", "status of pods", _pods(capsule)),
+        ("Workload Under Investigation", "objects of the cluster", _workload(capsule, objects)),
+        ("Pod States", "status of pods", _pods(objects)),
         ("Resource Usage (Prometheus)", "metrics", _metrics(capsule)),
         ("Kubernetes Events", "events of the cluster", _events(capsule)),
         ("Recent Logs", "ends of logs", _logs(capsule)),
@@ -84,13 +92,13 @@ def _findings(verdict: Verdict) -> str:
     return "\n".join(rows)
 
 
-def _workload(capsule: Capsule) -> str:
+def _workload(capsule: Capsule, objects: Sequence[Object]) -> str:
     """Return metadata of the workload: what it is, replicas, containers and limits."""
     involved = _mapping(capsule, "context/cluster-info.json").get("involvedResources") or ()
     role = {(r.get("kind"), r.get("name")): str(r.get("role")) for r in involved}
     rows = [f"{r['role']}: {r['kind']}/{r['name']}" + (" MISSING" if r.get("missing") else "")
             for r in involved if r.get("role") != "pod"]  # fmt: skip
-    for value in objects(capsule):
+    for value in objects:
         meta, spec = value.get("metadata") or {}, value.get("spec") or {}
         if role.get((value.get("kind"), meta.get("name"))) == "workload":
             template = (spec.get("template") or {}).get("spec") or spec
@@ -107,8 +115,8 @@ def _container(container: dict[str, Any]) -> str:
     return f"container {container.get('name')}: {json.dumps(shown, ensure_ascii=False)}"
 
 
-def _pods(capsule: Capsule) -> str:
-    pods = [value for value in objects(capsule) if value.get("kind") == "Pod"][:_PODS_MAX]
+def _pods(objects: Sequence[Object]) -> str:
+    pods = [value for value in objects if value.get("kind") == "Pod"][:_PODS_MAX]
     return "\n".join(f"{(p.get('metadata') or {}).get('name')}  {pod_state(p)}" for p in pods)
 
 

@@ -31,7 +31,7 @@ from faultline.agent.rights import CLUSTER
 from faultline.agent.tools import Tools
 from faultline.agent.transcript import Kept, Model, RecordedModel
 from faultline.agent.worlds import CapsuleCluster, World, live
-from faultline.capsule import Capsule, belongs
+from faultline.capsule import Capsule, belongs, objects
 from faultline.errors import FaultlineError, Rejected
 from faultline.evidence import check
 from faultline.limits import tool_read_s_max
@@ -67,8 +67,19 @@ class Run:
         asks_live = self._asks_live()
         chains = [Chain(self._workspace / "output" / n) for n in (keys.TOOLS, keys.TRANSCRIPT)]
         chains[1].add({"model": self.name, "nonce": nonce})
-        tools = self._tools(files, capsule, chains[0], redactor, nonce, clock, sleep)
-        question = briefing.question(incident, verdict, capsule, nonce, live=asks_live)
+        things = objects(capsule)
+        cluster = live(lambda: tool_read_s_max) if asks_live else CapsuleCluster(capsule, things)
+        tools = Tools(
+            World(files, cluster, redactor),
+            chains[0],
+            redactor,
+            nonce,
+            clock=clock,
+            sleep=sleep,
+            recorded=Recorded(self._recorded(keys.TOOLS)) if self._has_record() else None,
+            local=World.local,
+        )
+        question = briefing.question(incident, verdict, capsule, things, nonce, live=asks_live)
         bounds = Bounds(
             tokens=self._told.tokens,
             seconds=self._told.seconds,
@@ -109,29 +120,6 @@ class Run:
         if not path.is_file():
             raise Rejected(f"expected {name} of an earlier run: only the built-in loop leaves one")
         return path.read_bytes()
-
-    def _tools(
-        self,
-        files: Mapping[str, bytes],
-        capsule: Capsule,
-        chain: Chain,
-        redactor: Redactor,
-        nonce: str,
-        clock: Clock,
-        sleep: Callable[[float], None],
-    ) -> Tools:
-        cluster = live(lambda: tool_read_s_max) if self._asks_live() else CapsuleCluster(capsule)
-        recorded = Recorded(self._recorded(keys.TOOLS)) if self._has_record() else None
-        return Tools(
-            World(files, cluster, redactor),
-            chain,
-            redactor,
-            nonce,
-            clock=clock,
-            sleep=sleep,
-            recorded=recorded,
-            local=World.local,
-        )
 
     def _leave(
         self, diagnosis: Diagnosis, incident: Incident, capsule: Capsule, asked: Sequence[str]

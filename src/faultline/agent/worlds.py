@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from faultline import capsule as capsules
 from faultline.adapters.apiserver import connect
 from faultline.adapters.sources.cluster import bare
 from faultline.adapters.sources.live import KINDS, LiveCluster
@@ -214,8 +213,8 @@ def _when(event: Object) -> str:
 class CapsuleCluster:
     """The objects, events and logs of a capsule, asked like a cluster. Secrets have no values."""
 
-    def __init__(self, capsule: Capsule) -> None:
-        self._objects = capsules.objects(capsule)
+    def __init__(self, capsule: Capsule, objects: Sequence[Object]) -> None:
+        self._objects = objects
         self._k8s_events = _items(capsule.read("context/k8s-events.json"))
         self._logs = dict(sections(capsule.text("context/logs.txt")))
 

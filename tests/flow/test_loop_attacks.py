@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -168,7 +167,7 @@ def outcome_of(ran: Ran, order: tuple[str, Any]) -> tuple[str, str]:
 def test_sixty_orders_are_carried_out_and_none_has_an_effect(
     attacked: tuple[Ran, ApiFake, ModelFake],
 ) -> None:
-    ran, api, model = attacked
+    ran, _, model = attacked
 
     assert ran.code == 0, ran.output
     assert len(ORDERS) >= 60

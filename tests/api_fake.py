@@ -34,6 +34,11 @@ EVERYONE = [
 ]  # fmt: skip
 
 
+def rule(verbs: str, resources: str, group: str = "") -> dict[str, list[str]]:
+    """Return one rule of a Role."""
+    return {"verbs": verbs.split(), "resources": resources.split(), "apiGroups": [group]}
+
+
 class ApiFake(ThreadingHTTPServer):
     """`asked` are the requests: method, path, query. `rules` are what our account may do."""
 

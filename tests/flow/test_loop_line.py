@@ -1,0 +1,251 @@
+"""The built-in loop on the whole line: an alert, a model that asks, a branch; and once more."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_fake import ApiFake, rule
+from loop_world import ANSWER, APP, KEY
+from model_fake import ModelFake, serving
+from world import World, example
+
+from faultline import keys
+from faultline.adapters.manifests import GitManifests
+from faultline.adapters.outlets.git import GitOutlet
+from faultline.adapters.stores import open_store
+from faultline.agent.record import broken, entries
+from faultline.event import CONTEXT_READY, RUN_FINISHED, Event, format_time, from_json
+from faultline.model import Result, RunStatus, Status
+
+POD = "checkout-vxn7njk876-zv8zp"
+ASKS: list[tuple[str, Any]] = [
+    ("logs", {"namespace": "shop", "pod": POD, "previous": True}),
+    ("get_object", {"kind": "Deployment", "namespace": "shop", "name": "checkout"}),
+    ("get_object", {"kind": "Secret", "namespace": "shop", "name": "db"}),
+]
+MINE = ANSWER | {"changes": [ANSWER["changes"][0] | {"after": "192Mi"}]}
+
+
+def git(repository: Path, *words: str) -> str:
+    return subprocess.run(
+        ["git", "-C", str(repository), *words], check=True, capture_output=True, text=True
+    ).stdout
+
+
+def deployed_from(repository: Path) -> Path:
+    shutil.copytree(example("memory") / "manifests", repository, dirs_exist_ok=True)
+    git(repository, "init", "-q", "-b", "main")
+    git(repository, "add", "-A")
+    git(repository, "-c", "user.name=x", "-c", "user.email=x@x", "commit", "-qm", "as deployed")
+    return repository
+
+
+class Line:
+    """A world whose store lies on disk, so that a run is a process of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.gitops = folder, deployed_from(folder / "gitops")
+        self.store = f"file://{folder}/store"
+        self.world = World(store=open_store(self.store), wrap=self._on_disk)
+
+    def _on_disk(self, ports: Any) -> Any:
+        outlet = GitOutlet(self.gitops, clock=ports.clock)
+        return dataclasses.replace(
+            ports, outlets=[outlet, *ports.outlets], manifests=GitManifests(self.gitops)
+        )
+
+    def asked(self, engine: str) -> str:
+        """Return the id of a run by this engine on the scenario's evidence."""
+        self.world.alert().settle()
+        data = {"run": 2, "engine": engine, "model": "m1"}
+        moment = format_time(self.world.clock())
+        event = Event(id="again", source="/test", type=CONTEXT_READY, subject=self.world.only,
+                      time=moment, data=data)  # fmt: skip
+        self.world.send(event)
+        self.world.settle()
+        (run_id,) = self.world.jobs.live()
+        return run_id
+
+    def run(self, engine: str, model: ModelFake, **environment: str) -> Result:
+        """Do the run as a Job would: the runtime, and the engine as its child."""
+        run = self.world.jobs.started[self.asked(engine)]
+        told = {
+            "PATH": os.environ["PATH"],
+            "FAULTLINE_STORE": self.store,
+            "FAULTLINE_RUN": keys.incident(run.incident_id, keys.run_record(run.number, keys.RUN)),
+            "WORKSPACE_ROOT": str(self.folder / "runs"),
+            "AGENT_RUNTIME_CLEANUP": "keep",
+            "FAULTLINE_MODEL_PROVIDER": "ollama",
+            "FAULTLINE_MODEL_URL": model.url,
+            "FAULTLINE_MODEL_KEY": KEY,
+            "FAULTLINE_MODEL_PRICES": "m1=1000/1000",
+        }
+        command = [sys.executable, "-P", "-m", "faultline.agent"]
+        with serving(model):
+            done = subprocess.run(
+                command, env=told | environment, capture_output=True, text=True, timeout=60,
+                check=False,
+            )  # fmt: skip
+        self.said = done.stderr
+        assert done.returncode == 0, done.stderr
+        self.world.jobs.ended.add(run.id)
+        self.world.send(
+            from_json(run.cause).caused(
+                RUN_FINISHED, source=f"/faultline/runs/{run.id}", subject=run.incident_id,
+                data={"run": run.number},
+            )
+        )  # fmt: skip
+        self.world.settle()
+        result = self.world.incidents.result(run.incident_id, run.number)
+        assert result is not None
+        return result
+
+    def left(self, name: str) -> bytes:
+        return self.world.incidents.read(self.world.only, keys.run_record(2, name))
+
+
+@pytest.fixture(scope="module")
+def answered(tmp_path_factory: pytest.TempPathFactory) -> tuple[Line, Result, ModelFake]:
+    line = Line(tmp_path_factory.mktemp("line"))
+    model = ModelFake([ASKS, [("events", {"namespace": "shop"})], json.dumps(MINE)])
+    return line, line.run("loop-capsule", model), model
+
+
+@pytest.mark.covers("S3-82")
+def test_an_alert_a_model_that_asks_and_a_branch(
+    answered: tuple[Line, Result, ModelFake],
+) -> None:
+    line, result, model = answered
+
+    assert (result.status, result.reason) == (RunStatus.SUCCESS, "")
+    assert (result.model, result.tokens, result.cost_usd) == ("m1", 330, pytest.approx(0.33))
+    assert line.world.status() is Status.PACKAGED
+    (branch,) = git(
+        line.gitops, "branch", "--list", "faultline/*", "--format=%(refname:short)"
+    ).split()
+    changed = git(line.gitops, "diff", "main", branch)
+    assert [line.split() for line in changed.splitlines() if line[0] == "+" and "Mi" in line] == [
+        ["+", "memory:", "192Mi"]
+    ]
+    assert model.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+def test_what_it_asked_and_was_told_is_on_record_and_the_key_and_the_address_are_nowhere(
+    answered: tuple[Line, Result, ModelFake],
+) -> None:
+    line, _, model = answered
+
+    record = line.left(keys.TOOLS)
+    assert broken(record) == ""
+    assert broken(line.left(keys.TRANSCRIPT)) == ""
+    asked = [(entry["tool"], entry["outcome"]) for entry in entries(record)]
+    assert asked == [("logs", "answered"), ("get_object", "answered"), ("get_object", "answered"),
+                     ("events", "answered")]  # fmt: skip
+    everything = b"".join(line.world.store.get(key) for key in line.world.store.list(""))
+    for secret in (KEY, model.url, model.url.removeprefix("http://")):
+        assert secret.encode() not in everything
+        assert secret not in line.said
+        assert secret not in model.told
+
+
+def replayed(line: Line, engine: str, **environment: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "faultline", "replay", line.world.only, "--engine", engine]
+    told: Mapping[str, str] = {
+        "PATH": os.environ["PATH"], "FAULTLINE_STORE": line.store, "HOME": str(line.folder),
+        "AGENT_MODEL": "m2", **environment,
+    }  # fmt: skip
+    done = subprocess.run(
+        [*command, "--json", "--keep", str(line.folder / engine)], env=dict(told),
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.stdout, done.stderr
+    return json.loads(done.stdout)
+
+
+@pytest.mark.covers("S1-140")
+def test_a_replay_gives_the_same_answer_byte_for_byte_without_a_model(
+    answered: tuple[Line, Result, ModelFake],
+) -> None:
+    line, _, model = answered
+    asked = len(model.asked)
+
+    found = replayed(line, "loop-recorded")
+
+    assert found["identical"] == [keys.DIAGNOSIS, keys.INVESTIGATION]
+    assert (found["same_changes"], found["not_recorded"], found["reason"]) == (True, 0, "")
+    assert len(model.asked) == asked
+
+
+def test_another_model_gets_the_recorded_answers_and_no_others(
+    answered: tuple[Line, Result, ModelFake],
+) -> None:
+    line, _, _ = answered
+    other = [*ASKS[:1], ("events", {"namespace": "kube-system"}), ("grep", {"text": "memory"})]
+    model = ModelFake([other, json.dumps(MINE)])
+
+    with serving(model):
+        found = replayed(
+            line, "loop", FAULTLINE_MODEL_PROVIDER="ollama", FAULTLINE_MODEL_URL=model.url
+        )
+
+    told = [m["content"] for m in model.asked[1]["messages"] if m["role"] == "tool"]
+    assert "garbage collection" in told[0]
+    assert "not recorded" in told[1]
+    assert "context/" in told[2]  # the evidence itself is there, whoever asks
+    assert (found["same_changes"], found["not_recorded"]) == (True, 1)
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[ApiFake]:
+    server = ApiFake(example("memory"))
+    with serving(server):
+        yield server
+
+
+def test_a_live_cluster_is_asked_once_its_account_is_found_to_be_a_reader(
+    tmp_path: Path, api: ApiFake
+) -> None:
+    line = Line(tmp_path)
+    path = api.kubeconfig(tmp_path)
+
+    result = line.run("loop", ModelFake([ASKS, json.dumps(MINE)]), KUBECONFIG=str(path))
+
+    assert result.status is RunStatus.SUCCESS, line.left(keys.AGENT_LOG)
+    outcomes = [entry["outcome"] for entry in entries(line.left(keys.TOOLS))]
+    assert outcomes == ["answered", "answered", "refused"]
+    methods = [method for method, _, _ in api.asked]
+    assert methods == sorted(methods, reverse=True)  # the reviews come first
+    assert [p for _, p, _ in api.asked if "secrets" in p] == []
+
+
+@pytest.mark.covers("TOOL-06")
+def test_an_account_that_may_more_stops_the_run_before_a_model_is_asked(
+    tmp_path: Path, api: ApiFake
+) -> None:
+    line = Line(tmp_path)
+    api.rules.append(rule("get", "secrets"))
+    model = ModelFake([json.dumps(MINE)])
+
+    result = line.run("loop", model, KUBECONFIG=str(api.kubeconfig(tmp_path)))
+
+    assert (result.status, result.reason) == (RunStatus.FAILED, "start")
+    assert b"this account may get secrets" in line.left(keys.AGENT_LOG)
+    assert model.asked == []
+
+
+def test_the_fields_that_a_model_proposes_are_judged_like_any(
+    answered: tuple[Line, Result, ModelFake],
+) -> None:
+    proposal = answered[0].world.incidents.proposal(answered[0].world.only, 2)
+
+    assert proposal is not None
+    assert [change.field for change in proposal.accepted] == [f"{APP}.resources.limits.memory"]

@@ -1,4 +1,4 @@
-"""Text of strangers, and answers that are none: where the loop shows the one and refuses the other."""
+"""Text of strangers is shown as such, and what is no answer is refused."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def hostile(folder: Path) -> tuple[Path, str]:
     return laid_out(folder, more=more), lines
 
 
-@pytest.mark.covers("INJ-01", "INJ-05")
+@pytest.mark.covers("INJ-01")
 def test_what_strangers_wrote_stands_between_fences_and_nowhere_else(tmp_path: Path) -> None:
     workspace, _ = hostile(tmp_path / "run")
     reads = [("read_file", {"file": "context/runbook.md"}), ("events", {"namespace": "shop"}),
@@ -118,7 +118,7 @@ def test_what_strangers_wrote_stands_between_fences_and_nowhere_else(tmp_path: P
             assert "<<<" not in block
             outside = outside.replace(block, "")
         assert [demand for demand in DEMANDS if demand in outside] == []
-    assert json.dumps(model.asked).count("developer mode") > 100  # it did reach the model, as data
+    assert json.dumps(model.asked).count("developer mode") > 50  # it reached the model, as data
 
 
 def test_every_run_has_a_nonce_of_its_own(tmp_path: Path) -> None:

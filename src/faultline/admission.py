@@ -18,7 +18,7 @@ from faultline.model import Entry, Policy, Wish
 HOUR = dt.timedelta(hours=1)
 BREAKS_AFTER = 5  # runs in a row that a provider failed
 PROBE_EVERY = dt.timedelta(seconds=60)
-PROVIDER_FAILED = frozenset({"auth", "quota", "overloaded", "unreachable", "start"})
+PROVIDER_FAILED = frozenset({"auth", "no_model", "quota", "overloaded", "unreachable", "start"})
 _SAYS_NOTHING = frozenset({"cancelled", "lost", "never_began"})  # of the provider
 
 

@@ -39,14 +39,10 @@ class AgentRuntime(BaseModel):
         "", "AGENT_RUNTIME_COMMAND", "a command of your own, split like a shell does, run by none"
     )
     model: str = _field("", "AGENT_MODEL", "model of the engine; empty: the engine's own default")
-    model_provider: str = _field(
-        "", "FAULTLINE_MODEL_PROVIDER", "of loop: groq, openai, compatible, anthropic, ollama"
-    )
+    model_provider: str = _field("", "FAULTLINE_MODEL_PROVIDER", "of loop: whose API it speaks to")
     model_url: str = _field("", "FAULTLINE_MODEL_URL", "of loop: its API; empty: the provider's")
     model_key: str = _field("", "FAULTLINE_MODEL_KEY", "of loop: the API's key", secret=True)
-    model_prices: str = _field(
-        "", "FAULTLINE_MODEL_PRICES", "USD for a million tokens: model=in/out, separated by commas"
-    )
+    model_prices: str = _field("", "FAULTLINE_MODEL_PRICES", "USD a million tokens: model=in/out")
     workspace_root: str = _field(
         ".faultline/runs", "WORKSPACE_ROOT", "folder in which each run has its own, mode 0700"
     )

@@ -73,6 +73,7 @@ def plan(event: Event, incident: Incident, ports: Ports) -> tuple[Run, Verdict]:
         model=asked.get("model") or policy.model,
         command=policy.command,
         deadline_s=policy.deadline_s,
+        tokens_max=policy.budgets.run.tokens,
         capsule_sha256=capsule.sha256,
         cluster=incident.fault.cluster,
         namespace=resource.namespace if resource else "",

@@ -1,7 +1,8 @@
 """A model's service on loopback, in any of the three dialects: it says what the test's script says.
 
 A script is a list of replies, or a function from the number of the request and its body to one.
-A reply is text, or a list of (tool, arguments); a number is an HTTP status. What was asked is kept.
+A reply is text, or a list of (tool, arguments); a number is an HTTP status, bytes are a whole body.
+What was asked is kept.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-Said = str | int | list[tuple[str, Any]]
+Said = str | int | bytes | list[tuple[str, Any]]
 Script = list[Said] | Callable[[int, dict[str, Any]], Said]
 
 
@@ -56,11 +57,12 @@ class _Handler(BaseHTTPRequestHandler):
         with self.server.lock:
             self.server.headers.append(dict(self.headers))
             said = self.server.next(body)
-        if isinstance(said, int):
-            answer: dict[str, Any] = {"error": {"message": f"tools: {said}"}}
+        if isinstance(said, bytes):
+            data = said
+        elif isinstance(said, int):
+            data = json.dumps({"error": {"message": f"status {said}, tools"}}).encode()
         else:
-            answer = DIALECTS[self.path](said, *self.server.tokens)
-        data = json.dumps(answer).encode()
+            data = json.dumps(DIALECTS[self.path](said, *self.server.tokens)).encode()
         self.send_response(said if isinstance(said, int) else 200)
         if self.server.retry_after:
             self.send_header("Retry-After", self.server.retry_after)

@@ -13,6 +13,9 @@ from world import example
 
 from faultline import keys
 from faultline.agent.questions import QUESTIONS
+from faultline.agent.record import broken
+from faultline.model import Incident
+from faultline.redact import Redactor
 
 SHOP = {"namespace": "shop"}
 POD = {"namespace": "shop", "pod": "checkout-vxn7njk876-zv8zp"}
@@ -208,6 +211,18 @@ def test_what_may_be_read_comes_without_the_values_of_secrets(
     assert outcome == "answered"
     assert "REDACTED" in answer or order[1]["name"] == "applied"
     assert "c4n4ry" not in answer
+
+
+def test_the_gate_of_the_results_finds_nothing_left_to_do_so_that_the_chain_holds(
+    attacked: tuple[Ran, ApiFake, ModelFake],
+) -> None:
+    incident = Incident.model_validate_json((attacked[0].workspace / keys.INCIDENT).read_bytes())
+    gate = Redactor(incident.id, known=[KEY])
+
+    for name in (keys.TOOLS, keys.TRANSCRIPT):
+        record = attacked[0].left(name)
+        assert broken(record) == ""
+        assert gate.file(name, record) == record
 
 
 def test_a_search_does_not_tell_what_a_secret_is(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,19 @@ from loop_world import ANSWER, KEY, Time, laid_out, run
 from model_fake import ModelFake
 
 from faultline import keys
+from faultline.adapters.runners.job import JobTemplate, job
+from faultline.agent.attempt import secrets_of
 from faultline.agent.backends import prices, service
 from faultline.agent.outcome import judge, parse_diagnosis, read
 from faultline.agent.process import Exit
+from faultline.bootstrap import model as told_of_model
 from faultline.errors import Rejected
 from faultline.limits import loop_steps_max
-from faultline.model import RunStatus
+from faultline.model import Run, RunStatus
+from faultline.settings import load
 
 LOGS = ("logs", {"namespace": "shop", "pod": "checkout-vxn7njk876-zv8zp", "previous": True})
 SAYS = json.dumps(ANSWER)
-PATHS = {"compatible": "messages", "anthropic": "messages", "ollama": "messages"}
 
 
 @pytest.fixture
@@ -129,6 +133,32 @@ def test_the_key_may_lie_in_a_file(tmp_path: Path) -> None:
     )
 
     assert found.key == "from-a-file"
+
+
+def test_a_job_is_told_where_its_model_is_and_never_the_key() -> None:
+    settings, _ = load(
+        {"FAULTLINE_MODEL_PROVIDER": "compatible", "FAULTLINE_MODEL_URL": "http://vllm.ai.svc/v1",
+         "FAULTLINE_MODEL_KEY": KEY, "FAULTLINE_MODEL_PRICES": "m=1/2"}
+    )  # fmt: skip
+    told = tuple(told_of_model(settings, key=False).items())
+    template = JobTemplate("image", "agents", "s3://s", "http://broker", model=told)
+    moment = datetime(2026, 11, 21, tzinfo=UTC)
+    made = Run(incident_id="20261121-api-5c1e9b2a", number=1, engine="loop", deadline_s=10,
+               capsule_sha256="", created_at=moment, cause={})  # fmt: skip
+
+    text = json.dumps(job(made, template))
+
+    assert "http://vllm.ai.svc/v1" in text
+    assert KEY not in text
+    assert told_of_model(settings, key=True)["FAULTLINE_MODEL_KEY"] == KEY
+
+
+def test_a_key_in_a_file_is_known_to_redaction(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(f"{KEY}\n")
+
+    found = secrets_of({"FAULTLINE_MODEL_KEY_FILE": f"{tmp_path}/key", "A_TOKEN": "t", "X": "y"})
+
+    assert found == [KEY, "t"]
 
 
 @pytest.mark.parametrize(
@@ -243,15 +273,16 @@ def test_a_service_that_is_not_there_is_unreachable(workspace: Path) -> None:
     assert "127.0.0.1" not in ran.output
 
 
-@pytest.mark.parametrize("answer", ["", "[]", '{"choices": []}', '{"choices": [{}]}'])
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"[]", b"null", b'{"choices": []}', b'{"choices": [{}]}', b"<html>", b"[" * 99_999,
+     b'{"choices": [{"message": {"tool_calls": [{"id": 1}]}}]}', b"x" * (5 << 20)],
+    ids=range(9),
+)  # fmt: skip
 def test_an_answer_that_is_none_of_the_api_is_an_error_of_the_engine(
-    workspace: Path, answer: str
+    workspace: Path, answer: bytes
 ) -> None:
-    class Odd(ModelFake):
-        pass
-
-    model = ModelFake([200])
-    ran = run(workspace, model)
+    ran = run(workspace, ModelFake([answer]))
 
     assert (ran.code, ran.last["error"]) == (1, "engine_error")
 

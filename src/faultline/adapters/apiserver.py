@@ -45,7 +45,9 @@ def connect(left: Callable[[], float] = lambda: ANSWER_S) -> Get:
     ask = _client()
 
     def get(path: str, query: dict[str, str]) -> Answer:
-        return ask("GET", path, left(), params=query)
+        if (seconds := left()) <= 0:
+            raise Unavailable("the time for this answer is used up")
+        return ask("GET", path, seconds, params=query)
 
     return get
 

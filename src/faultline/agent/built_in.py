@@ -34,7 +34,6 @@ from faultline.agent.worlds import CapsuleCluster, World, live
 from faultline.capsule import Capsule, belongs, objects
 from faultline.errors import FaultlineError, Rejected
 from faultline.evidence import check
-from faultline.limits import tool_read_s_max
 from faultline.model import Diagnosis, Incident, Severity, Verdict
 from faultline.redact import Redactor
 from faultline.views.render import environment as templates
@@ -68,7 +67,7 @@ class Run:
         chains = [Chain(self._workspace / "output" / n) for n in (keys.TOOLS, keys.TRANSCRIPT)]
         chains[1].add({"model": self.name, "nonce": nonce})
         things = objects(capsule)
-        cluster = live(lambda: tool_read_s_max) if asks_live else CapsuleCluster(capsule, things)
+        cluster = live(lambda: tools.left()) if asks_live else CapsuleCluster(capsule, things)
         tools = Tools(
             World(files, cluster, redactor),
             chains[0],

@@ -22,6 +22,7 @@ from faultline.limits import (
     tool_answer_bytes_max,
     tool_calls_max,
     tool_calls_per_minute,
+    tool_read_s_max,
     tool_repeats_max,
     tools_record_bytes_max,
 )
@@ -64,6 +65,7 @@ class Tools:
         self._asked: Counter[str] = Counter()
         self._times: deque[float] = deque(maxlen=tool_calls_per_minute)
         self._circling = 0
+        self._began = 0.0
         self.calls = 0
         self.asked: list[str] = []  # what was answered, for the report
         self.outcomes: Counter[str] = Counter()
@@ -77,9 +79,14 @@ class Tools:
             or self._chain.bytes >= tools_record_bytes_max
         )
 
+    def left(self) -> float:
+        """Return the seconds that the answer under way may still take."""
+        return self._began + tool_read_s_max - self._clock()
+
     def ask(self, call: Call) -> str:
         """Put one question of the model; return what it gets to read, between fences."""
         self._pace()
+        self._began = self._clock()
         self.calls += 1
         arguments = self._redactor.object(plain(call.arguments))
         outcome, text = self._answered(call.name, arguments)

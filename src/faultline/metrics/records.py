@@ -32,7 +32,8 @@ RUN_SECONDS = (5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 ERRORS = frozenset({
     "auth", "bad_diagnosis", "cancelled", "cut_off", "deadline", "during_execution",
     "empty_report", "engine_error", "exit", "incomplete_report", "lost", "max_tokens", "max_turns",
-    "no_model", "not_recorded", "oom", "overloaded", "quota", "sigabrt", "sigint", "sigkill", "sigsegv", "sigterm", "start",
+    "no_model", "not_recorded", "oom", "overloaded", "quota", "sigabrt", "sigint", "sigkill",
+    "sigsegv", "sigterm", "start",
     "unexpected_tools", "unreachable",
 })  # fmt: skip
 

@@ -50,12 +50,14 @@ def ask(
     policy: Policy,
     folder: Path,
     now: dt.datetime,
+    *,
+    told: Mapping[str, str] | None = None,
     records: Mapping[str, bytes] | None = None,
 ) -> Answer:
     """Ask an engine. `folder` is kept: store, workspace, log. Raises Rejected, Unavailable.
 
-    `records` are what an earlier run left of its questions and answers, by name: the built-in loop
-    answers from them.
+    `told` are variables that it gets beside our own (`bootstrap.model`). `records` are what an
+    earlier run left of its questions and answers, by name: the built-in loop answers from them.
     """
     if engine == ANALYZERS:
         verdict = diagnose(capsule)
@@ -66,7 +68,7 @@ def ask(
     run = _laid_out(incidents, capsule, engine, policy, now)
     for name, data in (records or {}).items():
         incidents.record(run.incident_id, keys.run_record(run.number, keys.recorded(name)), data)
-    _do(run, url, folder, policy)
+    _do(run, url, folder, told or {})
     result = incidents.result(run.incident_id, run.number)
     if result is None:
         raise Unavailable(f"{engine} left no result; look into {folder}")
@@ -109,6 +111,7 @@ def _laid_out(
         model=policy.model,
         command=policy.command,
         deadline_s=policy.deadline_s,
+        tokens_max=policy.budgets.run.tokens,
         capsule_sha256=capsule.sha256,
         cluster=incident.fault.cluster,
         namespace=resource.namespace if resource else "",
@@ -123,8 +126,9 @@ def _laid_out(
     return run
 
 
-def _do(run: Run, store: str, folder: Path, policy: Policy) -> None:
+def _do(run: Run, store: str, folder: Path, more: Mapping[str, str]) -> None:
     told = {
+        **more,
         "FAULTLINE_STORE": store,
         "FAULTLINE_RUN": keys.incident(run.incident_id, keys.run_record(run.number, keys.RUN)),
         "WORKSPACE_ROOT": str((folder / "runs").absolute()),
@@ -140,7 +144,7 @@ def _do(run: Run, store: str, folder: Path, policy: Policy) -> None:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
-                timeout=policy.deadline_s + SPARE_S,
+                timeout=run.deadline_s + SPARE_S,
             )
     except subprocess.TimeoutExpired:
         raise Unavailable(f"{run.engine} did not end in time; look into {folder}") from None

@@ -180,6 +180,8 @@ def test_a_replay_gives_the_same_answer_byte_for_byte_without_a_model(
     assert found["identical"] == [keys.DIAGNOSIS, keys.INVESTIGATION]
     assert (found["same_changes"], found["not_recorded"], found["reason"]) == (True, 0, "")
     assert len(model.asked) == asked
+    [log] = (line.folder / "loop-recorded").glob("store/incidents/*/runs/1/output/agent.log")
+    assert '"drifted": 0' in log.read_text()  # each question was the one that was answered then
 
 
 def test_another_model_gets_the_recorded_answers_and_no_others(

@@ -64,8 +64,9 @@ class Run:
         model, nonce = self._model(sleep)
         redactor = Redactor(incident.id, known=[self.service.key] if self.service else ())
         asks_live = self._asks_live()
+        live_then = model.about["live"] if isinstance(model, RecordedModel) else asks_live
         chains = [Chain(self._workspace / "output" / n) for n in (keys.TOOLS, keys.TRANSCRIPT)]
-        chains[1].add({"model": self.name, "nonce": nonce})
+        chains[1].add({"model": self.name, "nonce": nonce, "live": live_then})
         things = objects(capsule)
         cluster = live(lambda: tools.left()) if asks_live else CapsuleCluster(capsule, things)
         tools = Tools(
@@ -78,7 +79,7 @@ class Run:
             recorded=Recorded(self._recorded(keys.TOOLS)) if self._has_record() else None,
             local=World.local,
         )
-        question = briefing.question(incident, verdict, capsule, things, nonce, live=asks_live)
+        question = briefing.question(incident, verdict, capsule, things, nonce, live=live_then)
         bounds = Bounds(
             tokens=self._told.tokens,
             seconds=self._told.seconds,

@@ -114,9 +114,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Run an engine over a folder of cases; 1 if any answer is wrong."""
     from faultline import evaluate as judge
     from faultline.asking import ask
-    from faultline.bootstrap import now, policy
+    from faultline.bootstrap import model, now, policy
 
-    rules, engine = policy(settings_of(arguments)[0]), arguments.with_engine
+    settings, engine = settings_of(arguments)[0], arguments.with_engine
+    rules, told = policy(settings), model(settings, key=True)
     folders = judge.cases(arguments.folder)
     with tempfile.TemporaryDirectory(prefix="faultline-eval-") as kept:
         root = arguments.keep or Path(kept)
@@ -124,7 +125,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         def put(case: str, capsule: Capsule) -> Answer:
             own = root / case
             own.mkdir(parents=True, exist_ok=True)
-            return ask(capsule, engine, rules, own, now())
+            return ask(capsule, engine, rules, own, now(), told=told)
 
         scored = list(judge.evaluate(folders, put, _progress))
     report = judge.as_json(engine, scored)
@@ -157,7 +158,7 @@ def _progress(done: int, total: int, name: str) -> None:
 def ask_again(memory: Incidents, incident_id: str, arguments: argparse.Namespace) -> int:
     """Put an incident's question to another engine, and compare with what was answered."""
     from faultline.asking import ask
-    from faultline.bootstrap import now, policy
+    from faultline.bootstrap import model, now, policy
 
     numbers = [arguments.run] if arguments.run else memory.run_numbers(incident_id)[::-1]
     before = next((d for n in numbers if (d := memory.diagnosis(incident_id, n))), None)
@@ -165,18 +166,19 @@ def ask_again(memory: Incidents, incident_id: str, arguments: argparse.Namespace
     folder = arguments.keep or Path(".faultline/replays", f"{incident_id}-{moment:%Y%m%dT%H%M%S}")
     folder.mkdir(parents=True, exist_ok=True)
     capsule = memory.capsule(incident_id)
-    rules = policy(settings_of(arguments)[0])
+    settings = settings_of(arguments)[0]
     number, records = _records(memory, incident_id, numbers)
-    answer = ask(capsule, engine, rules, folder, moment, records)
+    told = model(settings, key=True)
+    answer = ask(capsule, engine, policy(settings), folder, moment, told=told, records=records)
     after = answer.diagnosis
     identical = _identical(memory.outputs(incident_id, number), answer) if number else []
     same = before is not None and after is not None and _changes(before) == _changes(after)
     if arguments.json:
         said = {"recorded": before, "again": after}
         dumped = {k: d.model_dump(mode="json") if d else None for k, d in said.items()}
-        told = {"engine": engine, "same_changes": same, "reason": answer.reason}
+        found = {"engine": engine, "same_changes": same, "reason": answer.reason}
         more = {"identical": identical, "not_recorded": answer.unrecorded}
-        print_json(told | more | dumped)
+        print_json(found | more | dumped)
     else:
         for title, diagnosis in (("recorded", before), (engine, after)):
             say(paint(title, "bold", sys.stdout))

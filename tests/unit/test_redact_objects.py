@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from faultline.redact import redact_file, redact_object
+from faultline.redact import Redactor, redact_file, redact_object
 from faultline.redact.documents import dump_yaml, load_yaml
 
 PLAIN = "correct horse battery"
@@ -140,3 +140,15 @@ def test_each_line_of_a_jsonl_file_is_an_object():
 
     assert ENCODED not in cleaned
     assert cleaned.endswith("\n{}")
+
+
+def test_an_object_that_was_cleaned_and_is_read_as_text_stays_as_it_is() -> None:
+    variable = {"name": "DB_PASSWORD", "value": "c4n4ry-environment-9f8e7d6c5b4a"}
+    pod = {"kind": "Pod", "spec": {"containers": [{"name": "app", "env": [variable]}]}}
+    gate = Redactor("20261121-api-5c1e9b2a")
+
+    text = dump_yaml(gate.object(pod))
+
+    assert "c4n4ry" not in text
+    assert gate.text(text) == text
+    assert gate.object({"answer": text}) == {"answer": text}

@@ -16,7 +16,7 @@ from faultline.agent.outcome import parse_diagnosis
 from faultline.agent.questions import offered
 from faultline.agent.tools import Tools
 from faultline.agent.transcript import Model
-from faultline.errors import FaultlineError
+from faultline.errors import Rejected
 from faultline.limits import loop_steps_max, tool_calls_at_once_max
 from faultline.model import Diagnosis
 
@@ -47,7 +47,7 @@ class Spent:
         return self.tokens_in + self.tokens_out
 
 
-class GaveUp(FaultlineError):
+class GaveUp(Rejected):
     """The limits ended the run before there was an answer. `reason` is a word of `outcome.py`."""
 
     def __init__(self, reason: str) -> None:

@@ -27,7 +27,8 @@ from faultline.redact.objects import Structure
 
 SUPPRESSED = "[REDACTED:suppressed:0000] the content could not be checked for secrets"
 
-_MARKER = re.compile(rb"\[REDACTED:[a-z-]{2,24}:[0-9a-f]{4}\]")
+# with the size that structure leaves beside it: it is no secret either
+_MARKER = re.compile(rb"\[REDACTED:[a-z-]{2,24}:[0-9a-f]{4}\](?: [0-9]+ bytes)?")
 _ROUNDS_MAX = 8
 
 

@@ -60,8 +60,15 @@ class Time:
 
 @cache
 def captured(scenario: str) -> Mapping[str, bytes]:
+    """Return a fault's evidence; of its objects only those that the tests speak of."""
     folder = example(scenario)
-    return capture(folder, alert=(folder / "alert.json").read_bytes())
+    files = capture(folder, alert=(folder / "alert.json").read_bytes())
+    spoken_of = ("context/objects/pod/", "context/objects/deployment/")
+    return {
+        name: data
+        for name, data in files.items()
+        if not name.startswith("context/objects/") or name.startswith(spoken_of)
+    }
 
 
 @cache

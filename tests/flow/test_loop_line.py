@@ -168,7 +168,6 @@ def replayed(line: Line, engine: str, **environment: str) -> dict[str, Any]:
     return json.loads(done.stdout)
 
 
-@pytest.mark.covers("S1-140")
 def test_a_replay_gives_the_same_answer_byte_for_byte_without_a_model(
     answered: tuple[Line, Result, ModelFake],
 ) -> None:

@@ -34,7 +34,7 @@ def workspace(tmp_path: Path) -> Path:
     return laid_out(tmp_path / "run")
 
 
-@pytest.mark.covers("S3-34", "S3-49")
+@pytest.mark.covers("S3-34")
 @pytest.mark.parametrize("provider", ["compatible", "openai", "groq", "anthropic", "ollama"])
 def test_a_model_asks_and_answers_in_its_dialect(workspace: Path, provider: str) -> None:
     model = ModelFake([[LOGS, ("events", {"namespace": "shop"})], SAYS])
@@ -78,7 +78,7 @@ def test_chat_completions_offer_tools_and_ask_for_json_without_them(workspace: P
     assert model.headers[0]["Authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.covers("S3-36", "S3-82")
+@pytest.mark.covers("S3-36")
 def test_a_local_model_without_tools_answers_from_the_evidence_alone(workspace: Path) -> None:
     def llama3(number: int, body: dict[str, Any]) -> str | int:
         return 400 if "tools" in body else SAYS
@@ -184,6 +184,17 @@ def test_a_service_that_cannot_work_is_refused_and_its_address_is_not_said(
     assert "user:pw" not in str(caught.value)
 
 
+@pytest.mark.covers("S3-49")
+def test_its_last_line_says_it_with_a_joke(workspace: Path) -> None:
+    said = ANSWER | {"title": "add memory limit 256Mi"}
+
+    ran = run(workspace, ModelFake([json.dumps(said)]))
+
+    assert ran.last["message"] == (
+        "AI says: add memory limit 256Mi — *This pod crashed harder than my hopes for Monday.*"
+    )
+
+
 def test_what_it_costs_is_known_by_a_table_and_zero_is_said_where_it_is_not(
     workspace: Path,
 ) -> None:
@@ -232,7 +243,6 @@ def test_an_answer_in_a_code_block_is_an_answer_and_proved_is_not_for_it_to_say(
     assert found.certainty is None
 
 
-@pytest.mark.covers("S3-42")
 @pytest.mark.parametrize("status", [429, 500, 503, 529])
 def test_what_may_pass_is_tried_once_more_after_the_time_that_it_asks_for(
     workspace: Path, status: int

@@ -181,7 +181,9 @@ def main(
         reason = getattr(error, "reason", "") or "start"
         _say(type="result", status="error", error=reason, message=str(error), **run.bill())
         return 1
-    _say(type="result", status="success", message=diagnosis.title, model=run.name, **run.bill())
+    joke = f" — *{diagnosis.witty_line}*" if diagnosis.witty_line else ""
+    words = f"AI says: {diagnosis.title}{joke}"
+    _say(type="result", status="success", message=words, model=run.name, **run.bill())
     return 0
 
 

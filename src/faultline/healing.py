@@ -16,7 +16,8 @@ from faultline.event import (
     INCIDENT_OPENED,
     RUN_FINISHED,
 )
-from faultline.model import Ended, Fault, JobState, Policy, Result, Run, RunStatus, Status
+from faultline.limits import settled_after_s
+from faultline.model import Ended, Fault, JobState, Policy, Run, RunStatus, Status
 
 
 @dataclass(frozen=True)
@@ -24,13 +25,12 @@ class Found:
     """What `sweep` sees of one incident."""
 
     status: Status
-    age_s: float  # since the record that made the status; since opening where none is dated
+    age_s: float  # since the record that made the status; since opening where that has no date
     over: Fault | None = None  # the last to end, if every fault of the incident is over
     late: tuple[Fault, ...] = ()  # joined while it closed: `closed.json` does not name them
     number: int = 1  # of the newest run, recorded or only asked for
     waits: bool = False  # in the queue for an agent: it is called when its turn comes
     run: Run | None = None  # the newest
-    result: Result | None = None
     job: JobState = JobState.ABSENT
 
 
@@ -54,6 +54,12 @@ def remedies(found: Found, policy: Policy) -> Iterator[Remedy]:
         yield Remedy(FAULT_CLEARED, about=found.over)
     elif found.age_s >= policy.nudge_after_s:
         yield from _nudges(found, policy)
+
+
+def at_rest(found: Found) -> bool:
+    """Say whether nothing will ever be missing here: closed, and whoever was at work then is not
+    any more, so that no fault can join it late."""
+    return found.status is Status.CLOSED and not found.late and found.age_s >= settled_after_s
 
 
 def _nudges(found: Found, policy: Policy) -> Iterator[Remedy]:

@@ -15,6 +15,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from faultline import keys, limits, traces, wire
@@ -113,7 +114,8 @@ def _handshake(request: Request) -> Answer:
 def _carried_out(step: Step, ports: Ports, event: Event, accepts: Collection[str] | None) -> Answer:
     if accepts is not None and event.type not in accepts:
         raise NotAllowed(f"expected {', '.join(sorted(accepts))}, got {event.type[:120]}")
-    effect = step(wire.resolve(event, ports.incidents.store.get), ports)
+    event = wire.resolve(event, ports.incidents.store.get)
+    effect = step(event, replace(ports, incidents=ports.incidents.recalling()))
     reply = to_broker(Outcome.DONE) if effect is None else _reply(effect, ports)
     what = "nothing to say" if effect is None else effect.type
     fields = _fields(_name(step), event, reply.status)

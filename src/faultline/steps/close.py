@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import logging
+from dataclasses import replace
 
 from faultline import keys, views
 from faultline.errors import Rejected
@@ -30,7 +31,8 @@ def close(event: Event, ports: Ports) -> Event | None:
     if claim is None:
         return None  # we never heard it begin, or ignored it: on file
     id = claim.incident.id
-    incidents.open(claim)  # its opener may have crashed in between: anyone can finish that
+    if not incidents.is_open(claim):
+        incidents.open(claim)  # its opener crashed in between, perhaps: anyone can finish that
     cleared = Cleared(fault=fault, at=fault.ends_at or now)
     incidents.record(id, keys.fault_cleared(fault.occurrence), cleared)
     closed = incidents.closed(id) or conclude(id, ports, event.id)
@@ -44,7 +46,8 @@ def close(event: Event, ports: Ports) -> Event | None:
 
 def conclude(incident_id: str, ports: Ports, cause: str) -> Closed | None:
     """Close the incident if every fault of it is over; None if not. `cause`: the event's id."""
-    incidents = ports.incidents
+    incidents = ports.incidents.snapshot(incident_id)
+    ports = replace(ports, incidents=incidents)
     if incidents.goes_on(incident_id):
         return None
     faults = incidents.faults(incident_id)

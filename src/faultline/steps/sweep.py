@@ -17,9 +17,9 @@ from faultline import keys
 from faultline.answers import reason
 from faultline.errors import Rejected
 from faultline.event import CARRIED, Event, from_json
-from faultline.healing import Found, Remedy, lost_status, remedies
+from faultline.healing import Found, Remedy, at_rest, lost_status, remedies
 from faultline.incidents import Incidents
-from faultline.ledger import calls, waiting
+from faultline.ledger import calls
 from faultline.model import Result
 from faultline.ports import Ports
 from faultline.survey import survey
@@ -29,43 +29,39 @@ log = logging.getLogger(__name__)
 
 def sweep(event: Event, ports: Ports) -> Event | None:
     now, job = ports.clock(), ports.runner.state
-    for opener in unopened(ports.incidents):
-        ports.sink.send(opener)
-    queue = {wish.incident_id for wish in waiting(ports.incidents, ports.policy, now)}
-    for incident_id in recent(ports.incidents, now, ports.policy.sweep_days):
-        found = seen(incident_id, now, ports, waits=incident_id in queue)
+    for claim in ports.incidents.unopened():
+        ports.sink.send(from_json(claim.event))
+    for incident_id in recent(ports.incidents, now, ports.policy.sweep_days, step=keys.SWEEP):
+        found = seen(incident_id, now, ports)
         for remedy in remedies(found, ports.policy) if found else ():
             if remedy.lost and found:
                 bury(found, now, ports)
             ports.sink.send(nudge(event, incident_id, remedy, ports.incidents))
+        if found and at_rest(found):
+            ports.incidents.settle(incident_id, keys.SWEEP, at=now)
     for call in calls(event, "/faultline/sweep", ports.incidents, job, ports.policy, now):
         ports.sink.send(call)
     return None
 
 
-def seen(incident_id: str, now: dt.datetime, ports: Ports, *, waits: bool) -> Found | None:
+def seen(incident_id: str, now: dt.datetime, ports: Ports) -> Found | None:
     """Return what there is of an incident; None if its records cannot be read, so that one that is
     damaged does not keep all others from being healed.
     """
     try:
-        return survey(ports.incidents, incident_id, now, ports.runner.state, waits=waits)
+        return survey(ports.incidents, incident_id, now, ports.runner.state)
     except (Rejected, ValidationError) as error:
         log.warning("cannot read this incident: %s", reason(error), extra={"incident": incident_id})
         return None
 
 
-def recent(incidents: Incidents, now: dt.datetime, days: int) -> Iterator[str]:
-    """Yield the ids of the incidents of the last days."""
+def recent(incidents: Incidents, now: dt.datetime, days: int, *, step: str) -> Iterator[str]:
+    """Yield the ids of the incidents of the last days that this step is not done with."""
     for back in range(days):
-        yield from incidents.ids(f"{now - dt.timedelta(days=back):%Y%m%d}-")
-
-
-def unopened(incidents: Incidents) -> Iterator[Event]:
-    """Yield the events of claims whose incident was never opened: a crash came in between."""
-    opened = set(incidents.ids())
-    for _, claim in incidents.all_claims():
-        if claim.incident.id not in opened or not incidents.status(claim.incident.id):
-            yield from_json(claim.event)
+        day = f"{now - dt.timedelta(days=back):%Y%m%d}"
+        found = list(incidents.ids(f"{day}-"))
+        done = incidents.settled(day, step) if found else frozenset()
+        yield from (id for id in found if id not in done)
 
 
 def bury(found: Found, now: dt.datetime, ports: Ports) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from faultline import keys, shadow, views
@@ -20,10 +21,11 @@ from faultline.aftermath import aftermath
 from faultline.errors import FaultlineError
 from faultline.event import FIX_FAILED, FIX_VERIFIED, Event
 from faultline.fixes import Shadow
+from faultline.limits import settled_after_s
 from faultline.ports import Ports
-from faultline.steps.close import ask
+from faultline.steps.close import ask, live_run
 from faultline.steps.sweep import recent
-from faultline.verification import news, settle, worth_asking
+from faultline.verification import news, settle, worth_asking, worth_looking
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +34,45 @@ Repository = Callable[[], tuple[Mapping[str, bytes], str]]  # manifests by path,
 
 def verify(event: Event, ports: Ports) -> Event | None:
     read = functools.cache(lambda: (ports.manifests.files(), ports.manifests.revision()))
-    for incident_id in recent(ports.incidents, ports.clock(), ports.policy.sweep_days):
-        names = ports.incidents.names(incident_id)
-        settled = {keys.announced(FIX_VERIFIED), keys.announced(FIX_FAILED)} & names
-        if keys.INCIDENT in names and not settled:
-            follow(incident_id, names, ports, read)
+    incidents, now, days = ports.incidents, ports.clock(), ports.policy.sweep_days
+    for incident_id in recent(incidents, now, days, step=keys.VERIFY):
+        if worth_looking(incident_id, now):
+            look_after(incident_id, ports, read)
     return None
 
 
-def follow(incident_id: str, names: frozenset[str], ports: Ports, read: Repository) -> None:
+def look_after(incident_id: str, ports: Ports, read: Repository) -> None:
     """Record what is new about one incident's fix; then show it, then say it."""
-    fixed = keys.SHADOW in names or any(name.startswith("merged/") for name in names)
-    if not fixed and not (_proposed(names) and _is_time(incident_id, ports)):
+    seen = replace(ports, incidents=ports.incidents.snapshot(incident_id))
+    names = seen.incidents.names(incident_id)
+    if _at_rest(incident_id, names, seen):
+        ports.incidents.settle(incident_id, keys.VERIFY, at=ports.clock())
         return
+    due = follow(incident_id, names, seen, read) if keys.INCIDENT in names else []
+    if due:
+        case = views.load(ports.incidents, incident_id)
+        ports.incidents.put_view(incident_id, keys.README, views.readme(case))
+    for type, data in due:
+        announce(incident_id, type, data, ports)
+
+
+def _at_rest(incident_id: str, names: frozenset[str], ports: Ports) -> bool:
+    """Say whether there is nothing more to say of its fix: it was said, or nothing was proposed,
+    and whoever was at work when the incident closed is not any more."""
+    if {keys.announced(FIX_VERIFIED), keys.announced(FIX_FAILED)} & names:
+        return True
+    if _fixed(names) or _proposed(names) or live_run(ports.incidents, incident_id):
+        return False
+    closed = ports.incidents.closed(incident_id)
+    return bool(closed) and (ports.clock() - closed.at).total_seconds() >= settled_after_s
+
+
+def follow(
+    incident_id: str, names: frozenset[str], ports: Ports, read: Repository
+) -> list[tuple[str, dict[str, Any]]]:
+    """Record what is new about one incident's fix; return what is to be said of it."""
+    if not _fixed(names) and not (_proposed(names) and _is_time(incident_id, ports)):
+        return []
     try:
         ask(incident_id, ports)
         hear(incident_id, ports)
@@ -55,12 +83,11 @@ def follow(incident_id: str, names: frozenset[str], ports: Ports, read: Reposito
     if keys.CLOSED in names and keys.VERIFIED not in names:
         judge(incident_id, ports)
     found = aftermath(ports.incidents, incident_id)
-    due = [item for item in news(found) if keys.announced(item[0]) not in names]
-    if due:
-        case = views.load(ports.incidents, incident_id)
-        ports.incidents.put_view(incident_id, keys.README, views.readme(case))
-    for type, data in due:
-        announce(incident_id, type, data, ports)
+    return [item for item in news(found) if keys.announced(item[0]) not in names]
+
+
+def _fixed(names: frozenset[str]) -> bool:
+    return keys.SHADOW in names or any(name.startswith("merged/") for name in names)
 
 
 def _proposed(names: frozenset[str]) -> bool:

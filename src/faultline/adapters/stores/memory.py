@@ -35,5 +35,6 @@ class MemoryStore:
         return iter(found)  # code points sort as their UTF-8 bytes do
 
     def folders(self, prefix: str) -> Iterator[str]:
-        below = (key.removeprefix(prefix) for key in self.list(prefix))
+        above = prefix.rpartition("/")[0] + "/" if "/" in prefix else ""
+        below = (key.removeprefix(above) for key in self.list(prefix))
         return iter(sorted({name.partition("/")[0] for name in below if "/" in name}))

@@ -4,14 +4,14 @@
 locals {
   access = {
     bridge  = { read = ["probe.txt", "heartbeats/*"], write = ["README.md", "probe.txt", "synced/*", "heartbeats/*", "payloads/*", "data/*", "parked/*"] }
-    triage  = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*"], write = ["probe.txt", "data/*", "claims/*", "ignored/*", "incidents/*", "parked/*"] }
+    triage  = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*"], write = ["probe.txt", "data/*", "claims/*", "opened/*", "ignored/*", "incidents/*", "parked/*"] }
     context = { read = ["probe.txt", "data/*", "payloads/*", "incidents/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
-    launch  = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "ledger/*", "waiting/*"] }
-    package = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
-    close   = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*", "waiting/*"], write = ["probe.txt", "data/*", "cleared/*", "incidents/*", "parked/*"] }
-    sweep   = { read = ["probe.txt", "claims/*", "cleared/*", "incidents/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
-    verify  = { read = ["probe.txt", "claims/*", "incidents/*", "synced/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
-    web     = { read = ["probe.txt", "claims/*", "cleared/*", "ignored/*", "parked/*", "incidents/*", "ledger/*", "waiting/*"], write = ["incidents/*"] }
+    launch  = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "ledger/*", "waiting/*", "settled/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "ledger/*", "waiting/*"] }
+    package = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "ledger/*", "waiting/*", "settled/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
+    close   = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*", "waiting/*"], write = ["probe.txt", "data/*", "opened/*", "cleared/*", "incidents/*", "parked/*"] }
+    sweep   = { read = ["probe.txt", "claims/*", "opened/*", "cleared/*", "incidents/*", "ledger/*", "waiting/*", "settled/*"], write = ["probe.txt", "data/*", "opened/*", "incidents/*", "settled/*", "parked/*"] }
+    verify  = { read = ["probe.txt", "claims/*", "incidents/*", "synced/*", "waiting/*", "settled/*"], write = ["probe.txt", "data/*", "incidents/*", "settled/*", "parked/*"] }
+    web     = { read = ["probe.txt", "claims/*", "cleared/*", "ignored/*", "parked/*", "incidents/*", "ledger/*", "waiting/*", "settled/*"], write = ["incidents/*"] }
     agent   = { read = ["incidents/*"], write = ["incidents/*/runs/*"] }
   }
   roles = var.oidc_provider_arn == null ? {} : local.access

@@ -7,8 +7,9 @@ step that may send several events: it posts them to the sink.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -58,9 +59,14 @@ def seen(incident_id: str, now: dt.datetime, ports: Ports) -> Found | None:
 def recent(incidents: Incidents, now: dt.datetime, days: int, *, step: str) -> Iterator[str]:
     """Yield the ids of the incidents of the last days that this step is not done with."""
     for back in range(days):
-        day = f"{now - dt.timedelta(days=back):%Y%m%d}"
-        found = list(incidents.ids(f"{day}-"))
-        done = incidents.settled(day, step) if found else frozenset()
+        day = f"{now - dt.timedelta(days=back):%Y%m%d}-"
+        yield from undone(incidents, incidents.ids(day), step)
+
+
+def undone(incidents: Incidents, ids: Iterable[str], step: str) -> Iterator[str]:
+    """Yield those of the ids, which are in order, that this step is not done with."""
+    for day, found in itertools.groupby(ids, key=lambda id: id[:8]):
+        done = incidents.settled(day, step)
         yield from (id for id in found if id not in done)
 
 

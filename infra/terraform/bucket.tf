@@ -41,6 +41,7 @@ locals {
     ignored   = var.incident_days
     waiting   = var.incident_days
     opened    = var.incident_days
+    calm      = var.incident_days
     settled   = var.incident_days
   }
 }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from faultline import keys
+from faultline.calm import calm
 from faultline.healing import Found
 from faultline.incidents import Incidents
-from faultline.model import Cleared, Closed, Fault, JobState, Run, Status, runs_of, status_of
+from faultline.model import Closed, Fault, JobState, Result, Run, Status, runs_of, status_of
 
 
 def survey(
@@ -26,41 +27,36 @@ def survey(
     if closed := incidents.closed(incident_id):
         late = tuple(_late(incidents, incident_id, names, closed))
         return Found(status=status, age_s=(now - closed.at).total_seconds(), late=late)
-    goes_on = incidents.goes_on(incident_id)
+    over = calm(incidents, incident_id, now)
+    stopped_by = incidents.stopped_by(incident_id, number)
+    answered = status is Status.INVESTIGATED or stopped_by
+    result = incidents.result(incident_id, number) if answered else None
     run = incidents.run(incident_id, number) if status is Status.INVESTIGATING else None
-    waits = status is Status.READY and incidents.wish(incident_id, number) is not None
+    since = _since(incidents, incident_id, status, run, result)
     return Found(
         status=status,
-        age_s=(now - _since(incidents, incident_id, status, number)).total_seconds(),
-        over=None if goes_on else last_to_end(incidents, incidents.faults(incident_id)),
+        age_s=(now - since).total_seconds(),
+        over=over.last if over else None,
+        calm_s=over.seconds(now) if over else 0.0,
         number=number,
-        waits=waits,
+        waits=status is Status.READY and incidents.wish(incident_id, number) is not None,
         run=run,
+        result=result,
+        stopped_by=stopped_by,
         job=job(run) if run else JobState.ABSENT,
     )
 
 
-def last_to_end(
-    incidents: Incidents, faults: Mapping[str, tuple[Fault, Cleared | None]]
-) -> Fault | None:
-    """Return the fault that ended last, if all are over that can be; else None.
-
-    A source that never says when a fault is over (`clears` is false) holds nothing open, but it
-    closes nothing either: at least one fault must have ended.
-    """
-    ended = {}
-    for fault, end in faults.values():
-        if end or incidents.was_cleared(fault):
-            ended[fault.occurrence] = (end.at if end else fault.starts_at, fault)
-        elif fault.clears:
-            return None
-    return max(ended.values(), key=lambda pair: pair[0])[1] if ended else None
-
-
-def _since(incidents: Incidents, incident_id: str, status: Status, number: int) -> dt.datetime:
-    if status is Status.INVESTIGATED and (result := incidents.result(incident_id, number)):
+def _since(
+    incidents: Incidents,
+    incident_id: str,
+    status: Status,
+    run: Run | None,
+    result: Result | None,
+) -> dt.datetime:
+    if status is Status.INVESTIGATED and result:
         return result.completed_at
-    if status is Status.INVESTIGATING and (run := incidents.run(incident_id, number)):
+    if status is Status.INVESTIGATING and run:
         return run.created_at
     return incidents.incident(incident_id).opened_at
 

@@ -32,7 +32,7 @@ def sweep(event: Event, ports: Ports) -> Event | None:
     now, job = ports.clock(), ports.runner.state
     for claim in ports.incidents.unopened():
         ports.sink.send(from_json(claim.event))
-    for incident_id in recent(ports.incidents, now, ports.policy.sweep_days, step=keys.SWEEP):
+    for incident_id in looked_at(ports.incidents, now, ports.policy.sweep_days, step=keys.SWEEP):
         found = seen(incident_id, now, ports)
         for remedy in remedies(found, ports.policy) if found else ():
             if remedy.lost and found:
@@ -56,11 +56,15 @@ def seen(incident_id: str, now: dt.datetime, ports: Ports) -> Found | None:
         return None
 
 
-def recent(incidents: Incidents, now: dt.datetime, days: int, *, step: str) -> Iterator[str]:
-    """Yield the ids of the incidents of the last days that this step is not done with."""
+def looked_at(incidents: Incidents, now: dt.datetime, days: int, *, step: str) -> Iterator[str]:
+    """Yield the incidents that a step is not done with: the recent, and older ones that became calm
+    lately, which are to close."""
     for back in range(days):
         day = f"{now - dt.timedelta(days=back):%Y%m%d}-"
         yield from undone(incidents, incidents.ids(day), step)
+    lately = incidents.calm_lately((now - dt.timedelta(days=back)).date() for back in range(3))
+    oldest = f"{now - dt.timedelta(days=days - 1):%Y%m%d}-"
+    yield from undone(incidents, sorted(id for id in lately if id < oldest), step)
 
 
 def undone(incidents: Incidents, ids: Iterable[str], step: str) -> Iterator[str]:

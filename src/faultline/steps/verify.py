@@ -24,7 +24,7 @@ from faultline.fixes import Shadow
 from faultline.limits import settled_after_s
 from faultline.ports import Ports
 from faultline.steps.close import ask, live_run
-from faultline.steps.sweep import recent
+from faultline.steps.sweep import looked_at
 from faultline.verification import news, settle, worth_asking, worth_looking
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ Repository = Callable[[], tuple[Mapping[str, bytes], str]]  # manifests by path,
 def verify(event: Event, ports: Ports) -> Event | None:
     read = functools.cache(lambda: (ports.manifests.files(), ports.manifests.revision()))
     incidents, now, days = ports.incidents, ports.clock(), ports.policy.sweep_days
-    for incident_id in recent(incidents, now, days, step=keys.VERIFY):
+    for incident_id in looked_at(incidents, now, days, step=keys.VERIFY):
         if worth_looking(incident_id, now):
             look_after(incident_id, ports, read)
     return None
@@ -64,7 +64,7 @@ def _at_rest(incident_id: str, names: frozenset[str], ports: Ports) -> bool:
     if _fixed(names) or _proposed(names) or live_run(ports.incidents, incident_id):
         return False
     closed = ports.incidents.closed(incident_id)
-    return bool(closed) and (ports.clock() - closed.at).total_seconds() >= settled_after_s
+    return closed is not None and (ports.clock() - closed.at).total_seconds() >= settled_after_s
 
 
 def follow(

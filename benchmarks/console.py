@@ -1,8 +1,7 @@
-"""The web console over ten thousand incidents: CPU of a page, with everything read for the first time
-and as it is from then on.
+"""The web console over ten thousand incidents: CPU of a page, the first time and from then on.
 
-The incidents are one that was lived through (`tests/fixtures/history`), with other names, spread over
-a week, in a store of files. All pages have to come within 200 ms.
+The incidents are one that was lived through (`tests/fixtures/history`), with other names, spread
+over a week, in a store of files. All pages have to come within 200 ms.
 """
 
 from __future__ import annotations

@@ -142,6 +142,6 @@ def pages_of(settings: Settings, ports: Ports) -> App:
 
     pages: App = app(
         ports.incidents, send=ports.sink.send, clock=now, policy=ports.policy,
-        token=settings.console_token or None,
+        token=settings.console_token or None, warm=True,
     )  # fmt: skip
     return pages

@@ -1,4 +1,4 @@
-"""What the line asks of its store, counted: on S3 each call is a request, so this is time and money.
+"""What the line asks of its store, counted: on S3 each call is a request, time and money.
 
 A budget is the figure of today. Who needs more of one writes here what for.
 """

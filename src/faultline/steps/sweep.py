@@ -69,7 +69,7 @@ def looked_at(incidents: Incidents, now: dt.datetime, days: int, *, step: str) -
 
 def undone(incidents: Incidents, ids: Iterable[str], step: str) -> Iterator[str]:
     """Yield those of the ids, which are in order, that this step is not done with."""
-    for day, found in itertools.groupby(ids, key=lambda id: id[:8]):
+    for day, found in itertools.groupby(ids, key=lambda known: known[:8]):
         done = incidents.settled(day, step)
         yield from (id for id in found if id not in done)
 

@@ -7,7 +7,7 @@ locals {
     triage  = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*"], write = ["probe.txt", "data/*", "claims/*", "ignored/*", "incidents/*", "parked/*"] }
     context = { read = ["probe.txt", "data/*", "payloads/*", "incidents/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
     launch  = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "ledger/*", "waiting/*"] }
-    package = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
+    package = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "ledger/*", "waiting/*", "pace/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "pace/*"] }
     close   = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*", "waiting/*"], write = ["probe.txt", "data/*", "cleared/*", "incidents/*", "parked/*"] }
     sweep   = { read = ["probe.txt", "claims/*", "cleared/*", "incidents/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
     verify  = { read = ["probe.txt", "claims/*", "incidents/*", "synced/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }

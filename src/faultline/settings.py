@@ -109,6 +109,14 @@ class Settings(BaseModel):
         "", "FAULTLINE_WEBHOOK_ORIGINS",
         "origins whose OPTIONS at /events is answered, separated by commas; empty: none",
     )  # fmt: skip
+    tls_cert: str = _field(
+        "", "FAULTLINE_TLS_CERT", "PEM file: bridge and web speak TLS with it; empty: plain HTTP"
+    )
+    tls_key: str = _field("", "FAULTLINE_TLS_KEY", "PEM file of its key; empty: in tls_cert too")
+    tls_client_ca: str = _field(
+        "", "FAULTLINE_TLS_CLIENT_CA",
+        "PEM file: who has a certificate of this authority may send to the bridge",
+    )  # fmt: skip
     console_token: str = _field(
         "", "FAULTLINE_CONSOLE_TOKEN", "asked for by the web console", secret=True
     )
@@ -149,6 +157,10 @@ class Settings(BaseModel):
     github_app_key: str = _field(
         "", "FAULTLINE_GITHUB_APP_KEY", "private key of that App, PEM", secret=True
     )
+    github_webhook_secret: str = _field(
+        "", "FAULTLINE_GITHUB_WEBHOOK_SECRET", secret=True,
+        says="what GitHub's webhook to /github is signed with, commas between two; empty: none",
+    )  # fmt: skip
     pulls_open: int = _field(
         10, "FAULTLINE_PULLS_OPEN", "pull requests of ours open at once; 0: any number", ge=0
     )

@@ -22,12 +22,15 @@ from faultline.incidents import Incidents
 from faultline.ledger import calls, waiting
 from faultline.model import Result
 from faultline.ports import Ports
+from faultline.steps import looks
 from faultline.survey import survey
 
 log = logging.getLogger(__name__)
 
 
 def sweep(event: Event, ports: Ports) -> Event | None:
+    if looks(event):
+        return None  # about a merge: that is `verify`'s
     now, job = ports.clock(), ports.runner.state
     for opener in unopened(ports.incidents):
         ports.sink.send(opener)

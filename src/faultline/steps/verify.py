@@ -2,7 +2,8 @@
 
 Follow each incident of the last days until it is known whether its fix held: did people merge what
 we proposed, or change it themselves; did it clear, and stay quiet? Reads Git and writes nothing
-there. Sends several events, like `sweep`; judged is in `verification.py` and `shadow.py`.
+there; a ping may name those to look at now. Sends several events, like `sweep`; judged is in
+`verification.py` and `shadow.py`.
 
 A record comes before its event, and a note that it was sent after it: a crash in between sends the
 same event again, under the same id.
@@ -21,6 +22,7 @@ from faultline.errors import FaultlineError
 from faultline.event import FIX_FAILED, FIX_VERIFIED, Event
 from faultline.fixes import Shadow
 from faultline.ports import Ports
+from faultline.steps import looks
 from faultline.steps.close import ask
 from faultline.steps.sweep import recent
 from faultline.verification import news, settle, worth_asking
@@ -32,18 +34,26 @@ Repository = Callable[[], tuple[Mapping[str, bytes], str]]  # manifests by path,
 
 def verify(event: Event, ports: Ports) -> Event | None:
     read = functools.cache(lambda: (ports.manifests.files(), ports.manifests.revision()))
+    named = looks(event)
     for incident_id in recent(ports.incidents, ports.clock(), ports.policy.sweep_days):
+        if named and incident_id[9:] not in named:
+            continue
         names = ports.incidents.names(incident_id)
         settled = {keys.announced(FIX_VERIFIED), keys.announced(FIX_FAILED)} & names
         if keys.INCIDENT in names and not settled:
-            follow(incident_id, names, ports, read)
+            follow(incident_id, names, ports, read, now=bool(named))
     return None
 
 
-def follow(incident_id: str, names: frozenset[str], ports: Ports, read: Repository) -> None:
-    """Record what is new about one incident's fix; then show it, then say it."""
+def follow(
+    incident_id: str, names: frozenset[str], ports: Ports, read: Repository, *, now: bool
+) -> None:
+    """Record what is new about one incident's fix; then show it, then say it.
+
+    `now`: someone says that there is something to see, so it is looked for out of turn.
+    """
     fixed = keys.SHADOW in names or any(name.startswith("merged/") for name in names)
-    if not fixed and not (_proposed(names) and _is_time(incident_id, ports)):
+    if not fixed and not (_proposed(names) and (now or _is_time(incident_id, ports))):
         return
     try:
         ask(incident_id, ports)

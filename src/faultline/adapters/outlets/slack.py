@@ -70,6 +70,17 @@ class SlackOutlet:
         """Nothing is merged in a chat."""
         return None
 
+    def summarize(self, note: str, text: str, *, since: dt.datetime) -> str:
+        """Post the message that carries this note, or edit it; return its time stamp."""
+        marks = {"event_type": EVENT, "event_payload": {"note": note}}
+        sent = {"text": escaped(text), "metadata": marks} | _QUIET
+        asked = {"oldest": str(since.timestamp() - 60), "include_all_metadata": True}
+        for message in self._pages("conversations.history", asked):
+            if _payload(message).get("note") == note:
+                self._edit(str(message["ts"]), sent)
+                return str(message["ts"])
+        return self._call("chat.postMessage", sent)
+
     def _known(self, receipt: Receipt | None) -> tuple[str, str] | None:
         if receipt is None or receipt.details.get("channel") != self._channel:
             return None

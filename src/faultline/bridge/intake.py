@@ -27,6 +27,7 @@ from faultline.errors import AlreadyExists, FaultlineError, NotAllowed, Rejected
 from faultline.event import FAULT_CLEARED, FAULT_TYPES, PING, Event, format_time
 from faultline.model import Fault
 from faultline.ports import Batches, Sink
+from faultline.serve import park
 from faultline.store import Store
 from faultline.traces import Spans
 
@@ -165,7 +166,7 @@ class Intake:
             name, record = event.id, wire.to_bytes(event)
         except Rejected as error:
             name, record = _refused(body, error, "dead letter")
-        self._put(keys.parked(self.clock().date(), name), record)
+        park(self.store, self.clock().date(), name, record)
         self.count("parked")
         return Outcome.ACCEPTED
 

@@ -226,7 +226,8 @@ def _ambiguous(values: dict[bytes, list[bytes]]) -> bool:
     if encodings and encodings[0].strip().lower() != b"chunked":
         return True
     once = (b"authorization", b"content-type", b"content-encoding")
-    return any(len(values.get(name, [])) > 1 for name in once)
+    twice = [name for name, found in values.items() if len(found) > 1]
+    return any(name in once or name.startswith(b"ce-") for name in twice)
 
 
 def _host_allowed(hosts: list[bytes], allowed: Sequence[str]) -> bool:

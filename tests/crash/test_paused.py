@@ -80,7 +80,7 @@ def napped(seed: int) -> tuple[bool, list[str]]:
 @pytest.mark.covers("IDM-09")
 def test_a_worker_that_wakes_when_others_have_done_its_work_does_nothing_twice() -> None:
     with ProcessPoolExecutor() as pool:
-        found = list(pool.map(napped, range(NAPS + NAPS // 20), chunksize=25))
+        found = list(pool.map(napped, range(NAPS * 6 // 5), chunksize=25))
 
     naps = sum(woke for woke, _ in found)
     print(f"{naps} workers woke")

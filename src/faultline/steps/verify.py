@@ -24,7 +24,7 @@ from faultline.fixes import Shadow
 from faultline.ports import Ports
 from faultline.steps import looks
 from faultline.steps.close import ask
-from faultline.steps.sweep import recent
+from faultline.steps.sweep import looked_at
 from faultline.verification import news, settle, worth_asking
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ Repository = Callable[[], tuple[Mapping[str, bytes], str]]  # manifests by path,
 def verify(event: Event, ports: Ports) -> Event | None:
     read = functools.cache(lambda: (ports.manifests.files(), ports.manifests.revision()))
     named = looks(event)
-    for incident_id in recent(ports.incidents, ports.clock(), ports.policy.sweep_days):
+    for incident_id in looked_at(ports.incidents, ports.clock(), ports.policy.sweep_days):
         if named and incident_id[9:] not in named:
             continue
         names = ports.incidents.names(incident_id)

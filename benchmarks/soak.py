@@ -89,7 +89,7 @@ def main() -> int:
         tempfile.TemporaryDirectory() as folder,
         disposed(LineProcess(Path(folder), FAULTLINE_SWEEP_SECONDS="60")) as line,
     ):
-        line.start()
+        line.start(wait_s=180)
         samples, statuses = soak(line, asked.minutes * 60, asked.rate)
     late = samples[len(samples) // 2 :]
     told = {

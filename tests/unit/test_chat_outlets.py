@@ -14,7 +14,7 @@ from outlet_world import INCIDENT, NOW, Hour, report
 from slack_fake import CHANNEL, TOKEN, Said, SlackFake, no
 
 from faultline.adapters.outlets.discord import DiscordOutlet, embed
-from faultline.adapters.outlets.slack import SlackOutlet, SlackWebhookOutlet, payload
+from faultline.adapters.outlets.slack import LOOK_HOLDS_S, SlackOutlet, SlackWebhookOutlet, payload
 from faultline.adapters.outlets.summary import summary
 from faultline.adapters.outlets.teams import TeamsOutlet, card
 from faultline.adapters.posting import wait
@@ -207,6 +207,20 @@ def test_a_message_that_a_person_deleted_is_not_posted_again() -> None:
 
     assert fake.messages == []
     assert again.reference == receipt.reference
+
+
+def test_after_a_long_stop_between_the_look_and_the_message_it_looks_again() -> None:
+    fake, seconds = SlackFake(), iter([0.0, LOOK_HOLDS_S + 1, 100.0])
+    late = SlackOutlet(
+        TOKEN, CHANNEL, clock=Hour(), client=fake.client, monotonic=lambda: next(seconds)
+    )
+
+    with pytest.raises(Unavailable, match="too long ago"):
+        late.deliver(report(), None)
+    assert fake.messages == []
+    slack(fake).deliver(report(), None)  # somebody else did it meanwhile
+    late.deliver(report(), None)
+    assert len(fake.messages) == 1
 
 
 def accident(chance: random.Random) -> Any:

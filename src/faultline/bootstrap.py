@@ -248,12 +248,13 @@ def outlets(settings: Settings, store: Store, console: TextIO) -> Sequence[Outle
     In a dry run nothing but the console is told: what the others would get goes into the store.
     """
     from faultline.adapters.outlets.console import ConsoleOutlet
+    from faultline.adapters.outlets.storm import paced
 
     hosts, chats = code_hosts(settings), messengers(settings)
     if settings.dry_run:
         hosts = _dry([host.name for host in hosts] or ["git"], store)
         chats = _dry([chat.name for chat in chats] or ["slack"], store)
-    return [*hosts, ConsoleOutlet(console, clock=now), *chats]
+    return [*hosts, ConsoleOutlet(console, clock=now), *(paced(c, store, now) for c in chats)]
 
 
 def code_hosts(settings: Settings) -> Sequence[Outlet]:

@@ -230,6 +230,14 @@ def data(day: dt.date, body: bytes) -> str:
     return f"data/{day:%Y-%m-%d}/{hashlib.sha256(body).hexdigest()}.json"
 
 
+def pace(outlet: str, what: str, at: dt.datetime, name: str = "") -> str:
+    """Return the key of a record of a channel's pace in this hour, or its folder with the slash.
+
+    `what`: seconds, asked, lines, turns, edits.
+    """
+    return f"pace/{part(outlet)}/{what}/{at:%Y%m%d%H}/{name}"
+
+
 def heartbeats(cluster: str, day: dt.date) -> str:
     """Return the folder of a day's heartbeats of a cluster."""
     return f"heartbeats/{part(cluster)}/{day:%Y-%m-%d}/"

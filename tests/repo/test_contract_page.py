@@ -24,6 +24,7 @@ PREFIXES = {
     keys.waiting(INCIDENT, 1), keys.heartbeat("c", AT, 60), keys.receipt("git"),
     keys.merged("git"), keys.detected("o"), keys.announced("t"), keys.dry_run("pr.md"),
     keys.synced("r", "what"), keys.opened("claims/f/1.json"), keys.settled("20261121"),
+    keys.pace("slack", "lines", AT),
 }  # fmt: skip
 
 

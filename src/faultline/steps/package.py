@@ -31,8 +31,11 @@ def package(event: Event, ports: Ports) -> Event | None:
         tell_the_end(event, ports)
         return None
     number, seen = asked_for(event)[0], incidents.snapshot(id)
-    if seen.result(id, number) is None:
+    result, said = seen.result(id, number), asked_for(event)[1].get("status")
+    if result is None:
         raise Rejected(f"expected a run that has ended, but run {number} of {id} has no result")
+    if said not in (None, result.status):
+        raise Rejected(f"expected run {number} to be {result.status}, as on file, not {said!r:.20}")
     call_the_next(event, number, ports)
     if seen.packaged(id, number) is None:
         decide(id, number, ports)

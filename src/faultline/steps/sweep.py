@@ -23,12 +23,15 @@ from faultline.incidents import Incidents
 from faultline.ledger import calls
 from faultline.model import Result
 from faultline.ports import Ports
+from faultline.steps import looks
 from faultline.survey import survey
 
 log = logging.getLogger(__name__)
 
 
 def sweep(event: Event, ports: Ports) -> Event | None:
+    if looks(event):
+        return None  # about a merge: that is `verify`'s
     now, job = ports.clock(), ports.runner.state
     for claim in ports.incidents.unopened():
         ports.sink.send(from_json(claim.event))

@@ -2,7 +2,8 @@
 
 Follow each incident of the last days until it is known whether its fix held: did people merge what
 we proposed, or change it themselves; did it clear, and stay quiet? Reads Git and writes nothing
-there. Sends several events, like `sweep`; judged is in `verification.py` and `shadow.py`.
+there; a ping may name those to look at now. Sends several events, like `sweep`; judged is in
+`verification.py` and `shadow.py`.
 
 A record comes before its event, and a note that it was sent after it: a crash in between sends the
 same event again, under the same id.
@@ -23,6 +24,7 @@ from faultline.event import FIX_FAILED, FIX_VERIFIED, Event
 from faultline.fixes import Shadow
 from faultline.limits import settled_after_s
 from faultline.ports import Ports
+from faultline.steps import looks
 from faultline.steps.close import ask, live_run
 from faultline.steps.sweep import looked_at
 from faultline.verification import news, settle, worth_asking, worth_looking
@@ -35,20 +37,25 @@ Repository = Callable[[], tuple[Mapping[str, bytes], str]]  # manifests by path,
 def verify(event: Event, ports: Ports) -> Event | None:
     read = functools.cache(lambda: (ports.manifests.files(), ports.manifests.revision()))
     incidents, now, days = ports.incidents, ports.clock(), ports.policy.sweep_days
+    named = looks(event)
     for incident_id in looked_at(incidents, now, days, step=keys.VERIFY):
-        if worth_looking(incident_id, now):
-            look_after(incident_id, ports, read)
+        if incident_id[9:] in named if named else worth_looking(incident_id, now):
+            look_after(incident_id, ports, read, now=bool(named))
     return None
 
 
-def look_after(incident_id: str, ports: Ports, read: Repository) -> None:
-    """Record what is new about one incident's fix; then show it, then say it."""
+def look_after(incident_id: str, ports: Ports, read: Repository, *, now: bool) -> None:
+    """Record what is new about one incident's fix; then show it, then say it.
+
+    `now`: someone says that there is something to see, so it is looked for out of turn.
+    """
     seen = replace(ports, incidents=ports.incidents.snapshot(incident_id))
     names = seen.incidents.names(incident_id)
     if _at_rest(incident_id, names, seen):
         ports.incidents.settle(incident_id, keys.VERIFY, at=ports.clock())
         return
-    due = follow(incident_id, names, seen, read) if keys.INCIDENT in names else []
+    fixed = _fixed(names) or (_proposed(names) and (now or _is_time(incident_id, ports)))
+    due = follow(incident_id, names, seen, read) if keys.INCIDENT in names and fixed else []
     if due:
         case = views.load(ports.incidents, incident_id)
         ports.incidents.put_view(incident_id, keys.README, views.readme(case))
@@ -71,8 +78,6 @@ def follow(
     incident_id: str, names: frozenset[str], ports: Ports, read: Repository
 ) -> list[tuple[str, dict[str, Any]]]:
     """Record what is new about one incident's fix; return what is to be said of it."""
-    if not _fixed(names) and not (_proposed(names) and _is_time(incident_id, ports)):
-        return []
     try:
         ask(incident_id, ports)
         hear(incident_id, ports)

@@ -52,7 +52,7 @@ class Mailbox:
             return self.says["DATA"]
         self.raw.append(bytes(envelope.content or b""))
         self.to.append(list(envelope.rcpt_tos))
-        self.encrypted.append(session.ssl is not None)
+        self.encrypted.append(server.transport.get_extra_info("cipher") is not None)
         return "250 2.0.0 kept"
 
     def login(self, server: Any, session: Any, envelope: Any, how: str, data: Any) -> AuthResult:
@@ -80,8 +80,10 @@ class MailServer:
         self.url = f"{tls}://127.0.0.1:{self._controller.port}"
 
     def outlet(self, clock: Any, **more: Any) -> EmailOutlet:
-        given: dict[str, Any] = {"sender": "faultline@acme.example", "to": ["oncall@acme.example"]}
-        return EmailOutlet(self.url, clock=clock, trust=self.trust, **(given | more))
+        given: dict[str, Any] = {
+            "sender": "faultline@acme.example", "to": ["oncall@acme.example"], "trust": self.trust,
+        }  # fmt: skip
+        return EmailOutlet(self.url, clock=clock, **(given | more))
 
     def stop(self) -> None:
         self._controller.stop()

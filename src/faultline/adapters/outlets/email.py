@@ -116,20 +116,26 @@ class EmailOutlet:
         message = MIMEMultipart("alternative", boundary=f"=_{id}")  # not in RFC 2045's printable
         message["From"] = f'"{_quoted(self._author)}" <{self._sender}>'
         message["To"] = ", ".join(self._to)
-        message["Subject"] = Header(f"Re: {told['subject']}" if receipt else told["subject"])
+        message.add_header(
+            "Subject", Header(f"Re: {told['subject']}" if receipt else told["subject"]).encode()
+        )
         message["Date"] = format_datetime(now)
-        message["Message-ID"] = f"<{id}@{self._domain}>"
-        thread = [f"<{report.incident.id}@{self._domain}>"]  # holds it even where the first is lost
-        if receipt:
-            thread.append(f"<{receipt.reference}>")
-            message["In-Reply-To"] = thread[-1]
-        message["References"] = " ".join(thread)
         message["Auto-Submitted"] = "auto-generated"
         printable = Charset("utf-8")
         printable.body_encoding = QP
         for kind in ("plain", "html"):
             message.attach(MIMEText(told[kind], kind, printable))  # type: ignore[arg-type]
-        return message.as_bytes(policy=_WIRE)
+        return self._thread(id, report, receipt) + message.as_bytes(policy=_WIRE)
+
+    def _thread(self, id: str, report: Report, receipt: Receipt | None) -> bytes:
+        """Return the headers that hold a thread together, each in one line, however long."""
+        first = f"<{receipt.reference}>" if receipt else ""
+        headers = {
+            "Message-ID": f"<{id}@{self._domain}>",
+            "In-Reply-To": first,
+            "References": f"<{report.incident.id}@{self._domain}> {first}".strip(),
+        }
+        return "".join(f"{k}: {v}\r\n" for k, v in headers.items() if v).encode("ascii")
 
     def _send(self, message: bytes) -> dict[str, str]:
         """Hand it over; return who was refused for good, if somebody was."""
@@ -151,11 +157,13 @@ class EmailOutlet:
         if self._login[0] and not self._login[1]:
             raise Rejected("smtp_password: expected one beside smtp_user")
         trust = self._trust or ssl.create_default_context()
-        where = {"timeout": TIMEOUT_S, "local_hostname": self._domain}
+        hello = self._domain
         if tls == "smtps":
-            smtp: smtplib.SMTP = smtplib.SMTP_SSL(at.host, at.port, context=trust, **where)  # type: ignore[arg-type]
+            smtp: smtplib.SMTP = smtplib.SMTP_SSL(
+                at.host, at.port, hello, timeout=TIMEOUT_S, context=trust
+            )
         else:
-            smtp = smtplib.SMTP(at.host, at.port, **where)  # type: ignore[arg-type]
+            smtp = smtplib.SMTP(at.host, at.port, hello, TIMEOUT_S)
         try:
             if tls == "smtp":
                 smtp.starttls(context=trust)

@@ -322,7 +322,7 @@ def test_every_keyword_is_found_wherever_it_stands_also_within_another():
 
 def hostile(keyword):
     """Yield what could make a pattern go back and forth: its keyword, and what almost follows."""
-    for filler in (b"= ", b" " * 300, b"=aB3" * 60):
+    for filler in (b"= ", b"=aB3" * 60):
         yield keyword + filler
 
 
@@ -330,12 +330,12 @@ def test_no_pattern_takes_more_than_its_share_for_a_text_made_against_it():
     slow = []
     for rule in finder.rules():
         for unit in hostile(rule.keyword):
-            once = unit * (8_000 // len(unit) + 1)
+            once = unit * (4_000 // len(unit) + 1)
             text = once * 4
             places = [m.start() for m in re.finditer(re.escape(rule.keyword), text.lower())]
             some = [place for place in places if place < len(once)]
             long = cpu(lambda: list(rule.spans(text, places)))  # noqa: B023
-            if long > 0.02:  # else it does not matter
+            if long > 0.01:  # else it does not matter
                 short = cpu(lambda: list(rule.spans(once, some)))  # noqa: B023
                 slow += [(rule.kind, unit[:40], short, long)] if long / short > 10 else []
 

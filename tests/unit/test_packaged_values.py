@@ -29,8 +29,10 @@ POD = """
             limits: {cpu: 500m, memory: 256Mi}
 """
 C = "spec.template.spec.containers[name=api]."
-MEMORY = ("64Mi", "256Mi", "300Mi", "512Mi", "1Gi", "1024M", "0.5Gi", "268435456", "512", "lots",
-          "-1Gi", "2 Gi", "", None, True, 300, "512MiB", "0", "1Gi\n  evil: yes", ["1Gi"])  # fmt: skip
+MEMORY = (
+    "64Mi", "256Mi", "300Mi", "512Mi", "1Gi", "1024M", "0.5Gi", "268435456", "512", "lots", "-1Gi",
+    "2 Gi", "", None, True, 300, "512MiB", "0", "1Gi\n  evil: yes", ["1Gi"],
+)  # fmt: skip
 CPU = ("100m", "200m", "1", "0.5", 1, 0.25, "1.5", "750m", "x", "-1", "2000m", "1 # x")
 NUMBER = (1, 2, 3, 4, "3", "three", 0, -1, 2.5, 10, True, None, "4", {"a": 1})
 ASKED: tuple[tuple[str, Any, tuple[Any, ...]], ...] = (

@@ -247,7 +247,7 @@ _CONTEXT = (
          rb"(?P<s>[^'\"\\\s]{4,256})\\*['\"]"
          rb"(?![ \t]{0,4}:)",
          _is_chosen),
-    Rule("password", b" password ", rb"(?i) password (?P<s>[^\s'\"\\;,]{6,256})",
+    Rule("password", b"password ", rb"(?i)(?<=[ \"'(])password (?P<s>[^\s'\"\\;,]{6,256})",
          lambda v: _is_chosen(v) and all(re.search(kind, v) for kind in _KINDS)),
 )  # fmt: skip
 

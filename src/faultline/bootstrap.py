@@ -297,6 +297,15 @@ def messengers(settings: Settings) -> Sequence[Outlet]:
         secrets = tuple(listed(settings.notify_secret))
         url, author = settings.notify_url, settings.author
         found.append(notify.outlet(url, secrets=secrets, author=author, clock=now))
+    if settings.smtp_url or settings.email_to:
+        from faultline.adapters.outlets.email import EmailOutlet
+
+        to, login = listed(settings.email_to), (settings.smtp_user, settings.smtp_password)
+        mail = EmailOutlet(
+            settings.smtp_url, sender=settings.email_from, to=to, clock=now, login=login,
+            author=settings.author,
+        )  # fmt: skip
+        found.append(mail)
     if len({outlet.name for outlet in found}) < len(found):
         raise Rejected("notify_url: expected another chat than Slack beside slack_token")
     return found

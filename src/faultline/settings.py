@@ -175,6 +175,13 @@ class Settings(BaseModel):
         "", "FAULTLINE_SLACK_TOKEN", "a bot's token: one edited message an incident", secret=True
     )
     slack_channel: str = _field("", "FAULTLINE_SLACK_CHANNEL", "id of the channel, such as C0123")
+    smtp_url: str = _field(
+        "", "FAULTLINE_SMTP_URL", "mail server: smtps://host, smtp://host, smtp+plain://host:25"
+    )
+    smtp_user: str = _field("", "FAULTLINE_SMTP_USER", "name to log in with; empty: no login")
+    smtp_password: str = _field("", "FAULTLINE_SMTP_PASSWORD", "password of that name", secret=True)
+    email_from: str = _field("", "FAULTLINE_EMAIL_FROM", "address that mail comes from")
+    email_to: str = _field("", "FAULTLINE_EMAIL_TO", "addresses to tell, separated by commas")
     templates: str = _field(
         "", "FAULTLINE_TEMPLATES", "folder with your own pull-request.md.j2, chat.md.j2"
     )

@@ -189,6 +189,7 @@ def test_no_canary_leaves_its_place(tmp_path: Path, logged: io.StringIO) -> None
                    "MODEL_API_KEY": CANARIES["model key"]}  # fmt: skip
     result = Attempt(run, world.incidents, environment, threading.Event()).finish()
     world.jobs.ended.add(run.id)
+    world.clock.now = result.completed_at  # the attempt's clock is the machine's
     world.pass_time(3600).ping().settle()
 
     assert (result.status, world.status()) == ("success", Status.PACKAGED)

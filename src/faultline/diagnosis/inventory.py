@@ -58,7 +58,8 @@ def count(facts: Facts, kind: str, namespace: str = "") -> int | None:
 
 def knows_all(facts: Facts, kind: str, namespace: str) -> bool:
     """Say whether the capsule has every object of this kind in this namespace."""
-    return count(facts, kind, namespace) == len(within(facts, kind, namespace))
+    told = count(facts, kind, namespace)
+    return told is not None and told <= len(within(facts, kind, namespace))
 
 
 def own_namespace(facts: Facts) -> str:

@@ -52,12 +52,13 @@ def _why(facts: Facts, attempt: Attempt, peer: Peer) -> Iterator[Finding]:
 def _no_such_port(attempt: Attempt, peer: Peer) -> Finding:
     # proved because: nothing answers at this port of the Service, the Service has no such port, and
     # one variable of the object gives the host together with it.
-    part, ports = attempt.part, [number(p.get("port")) for p in items(_ports(peer))]
+    spec = items(peer.service.get("spec.ports"))
+    part, ports = attempt.part, sorted({number(p.get("port")) for p in spec} - {0})
     places = list(_places(part, attempt))
     place = places[0] if len(places) == 1 else None
     after, was = _better(part, place, attempt, ports) if place else ("", None)
     service = shown(peer.service, part.workload)
-    there = ", ".join(str(p) for p in ports if p)
+    there = ", ".join(map(str, ports))
     return finding(
         "services.no-such-port",
         proved_if(place),
@@ -73,10 +74,6 @@ def _no_such_port(attempt: Attempt, peer: Peer) -> Finding:
         actions=[restore(f"Ask at a port it has: {there}.", becomes_ready(part.workload))],
         changes=_env_change(part, place, after) if place and after else (),
     )
-
-
-def _ports(peer: Peer) -> object:
-    return peer.service.get("spec.ports")
 
 
 def _places(part: Part, attempt: Attempt) -> Iterator[str]:
@@ -96,8 +93,7 @@ def _better(
 ) -> tuple[str, Evidence | None]:
     """The earlier value, if it names a port that the Service has; else its only port."""
     now, was = text(part.get(place)), part.was(place)
-    numbers = {str(p) for p in ports if p}
-    if was and text(was.value) and numbers & set(re.findall(r"\d+", text(was.value))):
+    if was and text(was.value) and set(map(str, ports)) & set(re.findall(r"\d+", text(was.value))):
         return text(was.value), was.evidence
     end = re.compile(rf"(?:(?<=:)|^){attempt.port}(?!\d)")
     return (end.sub(str(ports[0]), now, count=1), None) if len(ports) == 1 else ("", None)

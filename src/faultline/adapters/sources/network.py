@@ -104,12 +104,20 @@ def _peer(service: Object, look: Lookout) -> Iterator[Found]:
         if selects(spec.get("selector"), _labels(p))
         or (name_of(service) in DNS and _labels(p).get("k8s-app") in DNS_LABELS)
     )  # fmt: skip
-    yield from (found("peer", p) for p in islice(behind, PEER_PODS_MAX))
+    yield from (found("peer", _outline(p)) for p in islice(behind, PEER_PODS_MAX))
     yield from _policies(space, look)
     if look.all("NetworkPolicy", space) or look.all("NetworkPolicy"):
         for kind in OTHERS:  # only their number matters
             look.all(kind, space)
             look.all(kind)
+
+
+def _outline(pod: Object) -> Object:
+    """Return another workload's pod without its variables, arguments and volumes."""
+    spec, container = pod.get("spec") or {}, ("name", "image", "ports", "resources")
+    kept = [{k: c[k] for k in container if k in c} for c in spec.get("containers") or ()]
+    shown = {k: spec[k] for k in ("hostNetwork", "nodeName") if k in spec}
+    return pod | {"spec": shown | {"containers": kept}}
 
 
 def _labels(value: Object) -> Object:

@@ -123,6 +123,13 @@ def target_port_that_nothing_listens_on(w: World) -> None:
     w.unready().log("dial tcp 10.96.7.7:5432: connect: connection refused", previous=False)
 
 
+@case("services.target-port", proved=False)
+def own_target_port_that_is_not_the_one_it_listens_on(w: World) -> None:
+    ports = [{"port": 80, "targetPort": 8081}]
+    w.add("Service", w.name, spec={"selector": {"app": w.name}, "ports": ports})
+    w.log("listening on :8080", previous=False)
+
+
 @case("services.not-ready", proved=False)
 def service_whose_pods_are_not_ready(w: World) -> None:
     w.unready().log("Failed to connect to archive port 5432: Connection refused", previous=False)

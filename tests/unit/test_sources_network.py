@@ -66,8 +66,10 @@ def recorded(folder: Path, objects: Sequence[dict[str, Any]], *log: str) -> Reco
     return RecordedCluster(folder)
 
 
-def gathered(cluster: Any) -> dict[str, bytes]:
-    resource = Resource(kind="StatefulSet", name="checkout", namespace="shop")
+def gathered(
+    cluster: Any, *, kind: str = "StatefulSet", name: str = "checkout"
+) -> dict[str, bytes]:
+    resource = Resource(kind=kind, name=name, namespace="shop")
     fault = Fault(name="KubePodNotReady", cluster="prod-a", resource=resource, starts_at=START)
     incident = Incident(id="20261121-x-00000000", key="k", fault=fault, opened_at=START)
     files = dict(ClusterSource(cluster).collect(incident))
@@ -213,6 +215,36 @@ def test_an_ingress_to_a_service_with_a_typo_is_found_by_its_likeness(tmp_path: 
     assert said(verdict(files)) == [
         "ingress.class-missing proved",
         "ingress.service-missing proved",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [("Ingress", "web"), ("Service", "checkout"), ("HTTPRoute", "web")]
+)
+def test_from_a_way_in_the_workload_behind_it_is_looked_at(
+    tmp_path: Path, kind: str, name: str
+) -> None:
+    backend = {"service": {"name": "checkout", "port": {"number": 81}}}
+    refs = [{"backendRefs": [{"name": "checkout", "port": 81}]}]
+    objects = [
+        *workload(ready=True),
+        thing("Ingress", "web", spec={"ingressClassName": "nginx", "defaultBackend": backend}),
+        thing("IngressClass", "nginx", ""),
+        thing("HTTPRoute", "web", spec={"rules": refs}),
+    ]
+
+    files = gathered(recorded(tmp_path, objects), kind=kind, name=name)
+
+    first = json.loads(files["context/cluster-info.json"])["involvedResources"][0]
+    assert (first["kind"], first["name"]) == ("StatefulSet", "checkout")
+    assert said(verdict(files)) == ["gateway.port-missing proved", "ingress.port-missing proved"]
+
+
+def test_a_name_of_one_pod_of_a_set_leads_to_its_service(tmp_path: Path) -> None:
+    line = "error: dial tcp ledger-0.ledger.data.svc.cluster.local:5432: i/o timeout"
+
+    assert said(verdict(gathered(recorded(tmp_path, guarded(), line)))) == [
+        "network_policy.denied proved"
     ]
 
 

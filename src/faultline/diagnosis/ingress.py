@@ -33,7 +33,9 @@ def analyze(facts: Facts) -> Iterable[Finding]:
             made = any(text(c.get("spec.secretName")) == name for c in facts.of("Certificate"))
             if gone and not made:
                 field = f"spec.tls[{index}].secretName"
-                yield _names(facts, Wrong(ingress, field, "Secret", name), gone, "tls-secret")
+                yield _names(
+                    facts, Wrong(ingress, field, "Secret", name), gone, "tls-secret-missing"
+                )
 
 
 @dataclass(frozen=True)
@@ -61,8 +63,10 @@ def _names(facts: Facts, wrong: Wrong, gone: Evidence, name: str) -> Finding:
     beside = find(facts, wrong.kind, wrong.space, near) if near else None
     well = f"{wrong.object} leads to its Service."
     return finding(
-        f"ingress.{name}-missing",
-        when_ready(facts, LIKELY if _is_served(wrong.object) and name == "class" else PROVED),
+        f"ingress.{name}",
+        when_ready(
+            facts, LIKELY if _is_served(wrong.object) and wrong.kind == "IngressClass" else PROVED
+        ),
         f"Ingress {wrong.object.name} names a missing {wrong.kind} {one_line(wrong.name)}",
         f"{wrong.object} names the {wrong.kind} {one_line(wrong.name)}, which does not exist."
         + (f" There is {near}, one or two letters away." if near else ""),
@@ -82,7 +86,7 @@ def _class(facts: Facts, ingress: Object) -> Iterator[Finding]:
     notes = mapping(ingress.get("metadata.annotations"))
     if name:
         if gone := absent(facts, "IngressClass", "", name):
-            yield _names(facts, Wrong(ingress, field, "IngressClass", name), gone, "class")
+            yield _names(facts, Wrong(ingress, field, "IngressClass", name), gone, "class-missing")
         return
     classes = facts.of("IngressClass")
     default = any(
@@ -120,7 +124,7 @@ def _backend(
     if service is None:
         if gone := absent(facts, "Service", ingress.namespace, name):
             wrong = Wrong(ingress, f"{path}.name", "Service", name)
-            yield _names(facts, wrong, gone, "service")
+            yield _names(facts, wrong, gone, "service-missing")
         return
     asked = text(port.get("name")) or number(port.get("number"))
     ports = items(service.get("spec.ports"))

@@ -66,9 +66,11 @@ def service_of(facts: Around, namespace: str, host: str) -> Object | None:
 def split(host: str, namespace: str) -> tuple[str, str]:
     """Return name and namespace of the Service that a host stands for; empty if it stands for none.
 
-    `db`, `db.data`, `db.data.svc` and `db.data.svc.cluster.local` do; `db.example.com` does not.
+    `db`, `db.data`, `db.data.svc`, `db.data.svc.cluster.local` and one pod's `db-0.db.data.svc` do;
+    `db.example.com` does not.
     """
     parts = host.rstrip(".").split(".")
+    parts = parts[1:] if parts[3:4] == ["svc"] else parts
     if len(parts) == 1:
         return parts[0], namespace
     inside = len(parts) == 2 or parts[2] == "svc"

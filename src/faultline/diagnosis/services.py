@@ -9,12 +9,14 @@ import re
 from collections.abc import Iterable, Iterator
 
 from faultline.diagnosis.attempts import REFUSED, TIMED_OUT, Attempt, attempts
-from faultline.diagnosis.documents import child, item, items, number, text
+from faultline.diagnosis.documents import child, item, items, mapping, number, text
 from faultline.diagnosis.facts import Facts, Object, Part
 from faultline.diagnosis.inventory import within
 from faultline.diagnosis.peers import Peer, declared, peer_of, shown
-from faultline.diagnosis.service_ports import change
+from faultline.diagnosis.probe_ports import LISTENS
+from faultline.diagnosis.service_ports import change, selects
 from faultline.diagnosis.wording import (
+    HINT,
     LIKELY,
     becomes_ready,
     finding,
@@ -26,6 +28,8 @@ from faultline.model import Change, Evidence, Finding
 
 def analyze(facts: Facts) -> Iterable[Finding]:
     """Say why a Service that a container asks does not answer, one finding for each."""
+    for service in facts.of("Service"):
+        yield from _own_target(facts, service)
     for part in facts.parts:
         done = set()
         for attempt in (*attempts(part, REFUSED), *attempts(part, TIMED_OUT)):
@@ -160,6 +164,27 @@ def _wrong_target(attempt: Attempt, peer: Peer) -> Iterator[Finding]:
         actions=[restore(f"Send to {better}.", becomes_ready(attempt.part.workload))],
         changes=[change(service, field, target, better)] if sure else (),
     )
+
+
+def _own_target(facts: Facts, service: Object) -> Iterator[Finding]:
+    """A Service of the workload itself, and what its container says; others may ask in vain."""
+    ports, selector = items(service.get("spec.ports")), mapping(service.get("spec.selector"))
+    target = ports[0].get("targetPort", ports[0].get("port")) if len(ports) == 1 else None
+    for part in facts.parts if selector and isinstance(target, int) else ():
+        own = part.workload.object.namespace == service.namespace and not part.init
+        have = [p.get("containerPort") for c in part.workload.parts for p in items(c.get("ports"))]
+        if not own or not selects(selector, mapping(part.workload.get("metadata.labels"))):
+            continue
+        logged = part.logs(LISTENS) if part.ready and target not in have else None
+        if logged and int(logged[0][1]) in have:
+            yield finding(
+                "services.target-port",
+                HINT,
+                f"Service {service.name} sends to port {target}, which {part.name} does not name",
+                f"{service} sends to port {target}; {part.phrase} says that it listens on "
+                f"{logged[0][1]}.",
+                [service.cite("spec.ports"), logged[1], part.cite("ports")],
+            )
 
 
 def _is_tcp(port: dict[str, object]) -> bool:

@@ -15,7 +15,7 @@ from typing import Any
 
 from faultline.adapters.sources.lookout import EVERYWHERE, Found, Lookout, found, name_of, space_of
 from faultline.adapters.sources.references import secrets_of
-from faultline.adapters.sources.routes import ingresses, routes
+from faultline.adapters.sources.routes import ingresses, routes, selects
 from faultline.diagnosis.peers import DNS, DNS_LABELS
 from faultline.diagnosis.policies import OTHERS
 
@@ -50,10 +50,6 @@ def network(
         yield from (found("api", a) for a in look.all("APIService") if not _is_up(a))
 
 
-def selects(selector: Object | None, labels: Object) -> bool:
-    return bool(selector) and all(labels.get(k) == v for k, v in (selector or {}).items())
-
-
 def endpoints(service: Object, look: Lookout) -> Iterator[Found]:
     """Yield what says which pods are behind a Service."""
     name, space = name_of(service), space_of(service)
@@ -75,7 +71,8 @@ def _talked_to(lines: Sequence[str], look: Lookout) -> Iterator[Found]:
         return
     services = look.all("Service", EVERYWHERE) or look.all("Service")
     asks_dns = any(_RESOLVING.search(line) for line in lines)
-    peers = [s for s in services if _is_called(s, hosts, look.namespace)][:PEERS_MAX]
+    called = [s for s in services if _is_called(s, hosts, look.namespace)]
+    peers = sorted(called, key=lambda s: name_of(s) in hosts)[:PEERS_MAX]  # words are less exact
     peers += [s for s in services if asks_dns and name_of(s) in DNS and space_of(s) != "default"]
     for peer in peers:
         yield from _peer(peer, look)
@@ -92,7 +89,7 @@ def _is_called(service: Object, hosts: set[str], namespace: str) -> bool:
     if spec.get("clusterIP") in hosts or (space == namespace and name in hosts):
         return True
     full = f"{name}.{space}"
-    return any(h == full or h.startswith((f"{full}.svc", f"{full}.")) for h in hosts)
+    return any(h == full or h.startswith(f"{full}.svc") or f".{full}.svc" in h for h in hosts)
 
 
 def _peer(service: Object, look: Lookout) -> Iterator[Found]:

@@ -12,6 +12,30 @@ from faultline.adapters.sources.references import backends
 Object = dict[str, Any]
 
 CLASSES_MAX = 10
+ROUTES = ("HTTPRoute", "GRPCRoute")
+WAYS_IN = ("Service", "Ingress", *ROUTES)
+
+
+def behind(value: Object, look: Lookout) -> Object | None:
+    """Return a pod that a Service, Ingress or route leads to, or the workload of its name."""
+    spec, kind = value.get("spec") or {}, value.get("kind")
+    names = {name_of(value)} if kind == "Service" else set(backends(spec))
+    names |= {str(r.get("name")) for rule in _rules(kind, spec) for r in _references(rule)}
+    services = [s for n in sorted(names) if (s := look.one("Service", n))]
+    selectors = [(s.get("spec") or {}).get("selector") for s in services]
+    for pod in look.all("Pod"):
+        if any(selects(s, pod["metadata"].get("labels") or {}) for s in selectors):
+            return pod
+    kinds = ("Deployment", "StatefulSet", "DaemonSet")
+    return next((w for n in sorted(names) for k in kinds if (w := look.one(k, n))), None)
+
+
+def _rules(kind: Any, spec: Object) -> Sequence[Object]:
+    return spec.get("rules") or () if kind in ROUTES else ()
+
+
+def _references(rule: Object) -> Sequence[Object]:
+    return rule.get("backendRefs") or ()
 
 
 def ingresses(workload: Object, services: Sequence[Object], look: Lookout) -> Iterator[Found]:
@@ -34,10 +58,10 @@ def ingresses(workload: Object, services: Sequence[Object], look: Lookout) -> It
 
 def routes(workload: Object, services: Sequence[Object], look: Lookout) -> Iterator[Found]:
     """Yield the routes that lead to a workload, with their Gateways, classes and Services."""
-    for kind in ("HTTPRoute", "GRPCRoute"):
+    for kind in ROUTES:
         for route in look.all(kind):
             spec = route.get("spec") or {}
-            targets = [r for rule in spec.get("rules") or () for r in rule.get("backendRefs") or ()]
+            targets = [r for rule in _rules(kind, spec) for r in _references(rule)]
             own = {str(r.get("name")) for r in targets if _is_own(r, look.namespace)}
             if route is workload or _leads(own, workload, services, look):
                 yield found("route", route)
@@ -80,6 +104,10 @@ def _leads(names: set[str], workload: Object, services: Sequence[Object], look: 
     return bool(names & own) or any(
         difflib.get_close_matches(n, meant, n=1, cutoff=0.8) for n in gone
     )
+
+
+def selects(selector: Object | None, labels: Object) -> bool:
+    return bool(selector) and all(labels.get(k) == v for k, v in (selector or {}).items())
 
 
 def _near(name: str, values: Sequence[Object]) -> list[Object]:

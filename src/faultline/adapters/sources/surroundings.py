@@ -20,9 +20,10 @@ from faultline.adapters.sources.lookout import (
     name_of,
     space_of,
 )
-from faultline.adapters.sources.network import endpoints, network, selects
+from faultline.adapters.sources.network import endpoints, network
 from faultline.adapters.sources.references import pod_spec, references
 from faultline.adapters.sources.rollouts import revision_of, template_of
+from faultline.adapters.sources.routes import WAYS_IN, behind, selects
 from faultline.correlate import owner_of
 from faultline.errors import NotFound
 from faultline.model import Incident
@@ -89,7 +90,10 @@ def surroundings(
 
 
 def _workload(incident: Incident, look: Lookout) -> Object:
-    """Follow the owners from the object that the fault names up to the last that is there."""
+    """Follow the owners from the object that the fault names up to the last that is there.
+
+    From a Service or a route, start at what it leads to.
+    """
     resource = incident.fault.resource
     if resource is None:
         raise NotFound("the fault names no object, so there is no workload to look at")
@@ -102,6 +106,8 @@ def _workload(incident: Incident, look: Lookout) -> Object:
             f"neither {resource.kind or 'object'} {resource.name} nor a workload that owns it "
             f"is in namespace {look.namespace or '(none)'}"
         )
+    if start["kind"] in WAYS_IN:
+        start = behind(start, look) or start
     for _ in range(5):
         above = next((o for kind, name in owners(start) if (o := look.one(kind, name))), None)
         if above is None:

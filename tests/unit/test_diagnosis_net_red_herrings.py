@@ -69,6 +69,13 @@ def test_policies_of_another_kind_may_allow_it_all_the_same(kind: str) -> None:
     assert found(world) == ["network_policy.denied likely"]
 
 
+def test_policies_of_which_one_was_not_gathered_may_allow_it() -> None:
+    world = guilty(DENIED)
+    world.seen["NetworkPolicy in data"] = 2
+
+    assert found(world) == ["network_policy.denied likely"]
+
+
 def test_without_an_account_of_what_was_seen_nothing_about_policies_is_proved() -> None:
     world = guilty(DENIED)
     world.seen = {}
@@ -159,6 +166,20 @@ def test_two_variables_with_the_same_port_prove_none() -> None:
     world.main["env"].append({"name": "REPLICA", "value": "postgres://archive:5433/y"})
 
     assert found(world) == ["services.no-such-port likely"]
+
+
+@pytest.mark.parametrize(
+    "name", ["port that the service does not have", "namespace with a typo", "host with a typo"]
+)
+def test_a_value_that_lost_a_secret_is_never_proposed(name: str) -> None:
+    world = guilty(name)
+    value = world.main["env"][-1]["value"]
+    world.main["env"][-1]["value"] = value.replace("://", "://app:[REDACTED:password:1f2e]@")
+
+    verdict = diagnose(world.capsule())
+
+    assert verdict.proved
+    assert verdict.findings[0].changes == ()
 
 
 def test_a_target_port_that_some_container_declares_is_right() -> None:

@@ -14,7 +14,7 @@ from faultline.diagnosis.facts import Facts, Object, Part, Was
 from faultline.diagnosis.inventory import absent, find, within
 from faultline.diagnosis.peers import service_of, split
 from faultline.diagnosis.quantities import nearest
-from faultline.diagnosis.wording import becomes_ready, finding, proved_if, restore
+from faultline.diagnosis.wording import becomes_ready, finding, proved_if, redacted, restore
 from faultline.model import Evidence, Finding
 
 _HOST = r"[\"']?([a-z0-9](?:[a-z0-9.-]{0,250}[a-z0-9])?)"
@@ -94,7 +94,7 @@ def _unknown(
         rules_out=("crash_loop.exit", "probes"),
         actions=[restore("Name a host that exists.", becomes_ready(part.workload))],
         changes=[part.change(place.field, after, "the name that exists")]
-        if place and after
+        if place and after and not redacted(after)
         else (),
     )
 
@@ -132,6 +132,6 @@ def _elsewhere(
         rules_out=("crash_loop.exit", "probes"),
         actions=[restore("Name the namespace that has the Service.", becomes_ready(part.workload))],
         changes=[part.change(place.field, after, "where the Service is")]
-        if place and after
+        if place and after and not redacted(after)
         else (),
     )

@@ -21,6 +21,7 @@ from faultline.diagnosis.wording import (
     becomes_ready,
     finding,
     proved_if,
+    redacted,
     restore,
 )
 from faultline.model import Change, Evidence, Finding
@@ -58,7 +59,7 @@ def _no_such_port(attempt: Attempt, peer: Peer) -> Finding:
     # one variable of the object gives the host together with it.
     spec = items(peer.service.get("spec.ports"))
     part, ports = attempt.part, sorted({number(p.get("port")) for p in spec} - {0})
-    places = list(_places(part, attempt))
+    places = list(_places(part, peer.service.name, attempt.port))
     place = places[0] if len(places) == 1 else None
     after, was = _better(part, place, attempt, ports) if place else ("", None)
     service = shown(peer.service, part.workload)
@@ -80,9 +81,9 @@ def _no_such_port(attempt: Attempt, peer: Peer) -> Finding:
     )
 
 
-def _places(part: Part, attempt: Attempt) -> Iterator[str]:
+def _places(part: Part, service: str, port: int) -> Iterator[str]:
     """Variables that give this port: behind the host, or alone beside one with the host."""
-    host, port = re.escape(attempt.host.split(".")[0]), attempt.port
+    host = re.escape(service)
     together = re.compile(rf"(?<![\w-]){host}(?:\.[a-z0-9.-]{{1,253}})?:{port}(?!\d)")
     variables = items(part.get("env"))
     apart = any(re.search(rf"(?<![\w-]){host}(?![\w:-])", text(v.get("value"))) for v in variables)
@@ -104,7 +105,8 @@ def _better(
 
 
 def _env_change(part: Part, place: str, after: str) -> list[Change]:
-    return [part.change(place, after, "the port that the Service has")]
+    proposed = [part.change(place, after, "the port that the Service has")]
+    return [] if redacted(after) else proposed
 
 
 def _has_no_endpoints(facts: Facts, service: Object) -> bool:

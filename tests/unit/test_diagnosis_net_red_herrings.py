@@ -270,6 +270,34 @@ def test_a_way_in_that_is_broken_is_a_hint_while_the_pods_are_not_ready() -> Non
     assert found(world) == ["ingress.service-missing hint"]
 
 
+def _second_ingress(world: World, **service: Any) -> None:
+    backend = {"name": world.name, "port": {"number": 80}} | service
+    spec = {"ingressClassName": "nginx", "defaultBackend": {"service": backend}}
+    world.add("Ingress", "second", spec=spec)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["backend with a typo", "route to a service with a typo", "route without its gateway",
+     "backend port that the service does not have", "ingress class with a typo"],
+)  # fmt: skip
+def test_a_broken_way_in_beside_one_that_leads_on_is_a_hint(name: str) -> None:
+    broken, whole = guilty(name), guilty(name)
+    _second_ingress(broken, port={"number": 81})
+    _second_ingress(whole)
+
+    assert any(f.endswith("proved") for f in found(broken))
+    assert all(f.endswith("hint") for f in found(whole))
+
+
+def test_one_stale_path_of_an_ingress_that_leads_on_is_a_hint() -> None:
+    world = guilty("backend with a typo")
+    backend = {"service": {"name": world.name, "port": {"number": 80}}}
+    of(world, "Ingress")["spec"]["rules"].append({"http": {"paths": [{"backend": backend}]}})
+
+    assert found(world) == ["ingress.service-missing hint"]
+
+
 def test_an_ingress_that_a_controller_serves_does_without_a_class() -> None:
     world = guilty("ingress without a class")
     of(world, "Ingress")["status"] = {"loadBalancer": {"ingress": [{"ip": "203.0.113.1"}]}}

@@ -12,13 +12,12 @@ from typing import Any
 
 from faultline.diagnosis.documents import items, mapping, number, text
 from faultline.diagnosis.facts import Facts, Object
-from faultline.diagnosis.ingress import port_missing, when_ready
 from faultline.diagnosis.inventory import absent, find, within
 from faultline.diagnosis.quantities import nearest
+from faultline.diagnosis.ways_in import ROUTES, backends, certainty_of, port_missing
 from faultline.diagnosis.wording import LIKELY, PROVED, finding, one_line, restore
 from faultline.model import Certainty, Evidence, Finding
 
-_KINDS = ("HTTPRoute", "GRPCRoute")
 _REFUSALS = {  # reasons of a condition Accepted that are final, and what they mean
     "NotAllowedByListeners": "no listener takes routes of this kind or from this namespace",
     "NoMatchingListenerHostname": "no listener has one of its host names",
@@ -28,13 +27,18 @@ _REFUSALS = {  # reasons of a condition Accepted that are final, and what they m
 
 def analyze(facts: Facts) -> Iterable[Finding]:
     """Say what a route names that is not there, or that does not take it."""
-    for route in (r for kind in _KINDS for r in facts.of(kind)):
+    for route in (r for kind in ROUTES for r in facts.of(kind)):
         for index, parent in enumerate(items(route.get("spec.parentRefs"))):
             if text(parent.get("kind")) in ("", "Gateway"):
                 yield from _parent(facts, route, f"spec.parentRefs[{index}]", parent)
         yield from _statuses(facts, route)
-        for path, reference in _backends(route):
-            yield from _backend(facts, route, path, reference)
+        for backend in backends(route):
+            gone = absent(facts, "Service", backend.namespace, backend.name)
+            if gone:
+                place = f"{backend.path}.name"
+                wrong = _Wrong(route, place, "Service", backend.namespace, backend.name)
+                yield _missing(facts, "gateway.service-missing", wrong, gone)
+            yield from port_missing(facts, "gateway", route, backend)
 
 
 @dataclass(frozen=True)
@@ -69,12 +73,13 @@ def _parent(facts: Facts, route: Object, path: str, parent: dict[str, Any]) -> I
 
 
 def _missing(facts: Facts, name: str, wrong: _Wrong, gone: Evidence) -> Finding:
-    # proved because: the object names it, and the cluster was asked for it and does not have it.
+    # proved because: the object names it, the cluster was asked for it and does not have it, and
+    # there is no other way in that leads on.
     near = nearest(wrong.name, (o.name for o in within(facts, wrong.kind, wrong.space)))
     beside = find(facts, wrong.kind, wrong.space, near) if near else None
     return finding(
         name,
-        when_ready(facts, PROVED),
+        certainty_of(facts, wrong.object, PROVED, partly=wrong.kind == "Service"),
         f"{wrong.object.kind} {wrong.object.name} names a missing {wrong.kind} "
         f"{one_line(wrong.name)}",
         f"{wrong.object} names the {wrong.kind} {one_line(wrong.name)}, which does not exist."
@@ -94,7 +99,7 @@ def _gateway_says(facts: Facts, gateway: Object, condition: str, place: str) -> 
     reason = one_line(gateway.get(f"{place}.reason") or "no reason given")
     return finding(
         "gateway.not-ready",
-        when_ready(facts, LIKELY),
+        certainty_of(facts, gateway, LIKELY),
         f"Gateway {gateway.name}: {condition} is False",
         f"{gateway} reports {condition} False: {reason}.",
         [gateway.cite(f"{place}.status"), gateway.cite(f"{place}.message")],
@@ -133,7 +138,7 @@ def _not_accepted(
     certainty: Certainty = PROVED if sure else LIKELY
     return finding(
         "gateway.not-accepted",
-        when_ready(facts, certainty),
+        certainty_of(facts, route, certainty),
         f"Gateway {one_line(name)} does not accept {route.kind} {route.name}",
         f"{route} is not accepted by Gateway {one_line(name)}: {why}.",
         [
@@ -151,10 +156,10 @@ def _not_accepted(
 def _not_permitted(facts: Facts, route: Object, place: str) -> Finding:
     # proved because: the controller says that a reference to another namespace is not permitted,
     # and a backend of the route is in another namespace.
-    spaces = {text(r.get("namespace")) for _, r in _backends(route)} - {"", route.namespace}
+    spaces = {b.namespace for b in backends(route)} - {route.namespace}
     return finding(
         "gateway.not-permitted",
-        when_ready(facts, PROVED if spaces else LIKELY),
+        certainty_of(facts, route, PROVED if spaces else LIKELY),
         f"{route.kind} {route.name} may not refer to another namespace",
         f"{route} refers to {one_line(', '.join(sorted(spaces)) or 'something')}, and no "
         "ReferenceGrant there permits it.",
@@ -162,25 +167,3 @@ def _not_permitted(facts: Facts, route: Object, place: str) -> Finding:
         rules_out=("probes",),
         actions=[restore("Add a ReferenceGrant there.", f"{route} resolves its references.")],
     )
-
-
-def _backends(route: Object) -> Iterator[tuple[str, dict[str, Any]]]:
-    for r, rule in enumerate(items(route.get("spec.rules"))):
-        for b, reference in enumerate(items(rule.get("backendRefs"))):
-            if text(reference.get("kind")) in ("", "Service"):
-                yield f"spec.rules[{r}].backendRefs[{b}]", reference
-
-
-def _backend(
-    facts: Facts, route: Object, path: str, reference: dict[str, Any]
-) -> Iterator[Finding]:
-    name, space = text(reference.get("name")), text(reference.get("namespace")) or route.namespace
-    service = find(facts, "Service", space, name)
-    if service is None:
-        if gone := absent(facts, "Service", space, name):
-            wrong = _Wrong(route, f"{path}.name", "Service", space, name)
-            yield _missing(facts, "gateway.service-missing", wrong, gone)
-        return
-    asked, ports = number(reference.get("port")), items(service.get("spec.ports"))
-    if asked and ports and asked not in [number(p.get("port")) for p in ports]:
-        yield port_missing(facts, "gateway", route, f"{path}.port", service, asked)

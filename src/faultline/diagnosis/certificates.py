@@ -103,7 +103,7 @@ def _complaints(facts: Facts) -> Iterator[tuple[str, Evidence, bool]]:
             yield str(part), logged[1], part.fresh
     for service in facts.of("APIService"):
         if cited := service.cite("status.conditions[type=Available].message"):
-            yield str(service), cited, True
+            yield f"The API server, asking {service},", cited, True
 
 
 def _refused(facts: Facts, who: str, said: Complaint, cited: Evidence, *, sure: bool) -> Finding:

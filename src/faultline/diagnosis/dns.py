@@ -74,8 +74,8 @@ def _not_the_clusters(
         "dns.policy",
         PROVED,
         f"{part.name} asks the node's DNS for a name of the cluster",
-        f"{part} cannot resolve {host}, {shown(service, workload)}: its pods {why} dnsPolicy "
-        f"{policy}, so they ask the node's resolver, which does not know the cluster's names.",
+        f"{part} cannot resolve {host}, the name of {shown(service, workload)}: its pods {why} "
+        f"dnsPolicy {policy}, so they ask the node's resolver, which does not know the cluster's names.",
         [
             said,
             workload.cite(field),
@@ -151,7 +151,8 @@ def _finding(
         f"dns.{name}",
         proved_if(sure),
         f"{part.name} cannot resolve {host}, which exists",
-        f"{part} cannot resolve {host}, {shown(service, workload)}: {words}.{_before(was)}",
+        f"{part} cannot resolve {host}, the name of {shown(service, workload)}: {words}."
+        + _before(was),
         [
             said,
             workload.cite(field),

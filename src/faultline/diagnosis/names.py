@@ -117,6 +117,11 @@ def _elsewhere(
     sure = gone and place and wrong.search(place.value) and nearest(space, {there}) == there
     where = ", ".join(sorted(s.namespace for s in named)[:3])
     after = wrong.sub(f"{service}.{there}", place.value) if sure and place else ""
+    step = (
+        f"Ask for {service}.{there}."
+        if sure
+        else f"Make {service} in {space}, or name where it is."
+    )
     return finding(
         "names.other-namespace",
         proved_if(sure),
@@ -130,7 +135,7 @@ def _elsewhere(
             *(s.cite("metadata") for s in named[:1]),
         ],
         rules_out=("crash_loop.exit", "probes"),
-        actions=[restore("Name the namespace that has the Service.", becomes_ready(part.workload))],
+        actions=[restore(step, becomes_ready(part.workload))],
         changes=[part.change(place.field, after, "where the Service is")]
         if place and after and not redacted(after)
         else (),

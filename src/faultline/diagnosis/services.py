@@ -134,7 +134,7 @@ def _unready(facts: Facts, attempt: Attempt, peer: Peer, name: str, words: str) 
             pod.cite("status.containerStatuses") if pod else None,
         ],
         rules_out=("probes", "crash_loop.exit"),
-        actions=[restore(f"Make the pods behind {service} ready.", f"{service} has endpoints.")],
+        actions=[restore(f"Bring the pods of {service} back.", f"{service} has ready endpoints.")],
     )
 
 

@@ -75,7 +75,7 @@ def _not_the_clusters(
         PROVED,
         f"{part.name} asks the node's DNS for a name of the cluster",
         f"{part} cannot resolve {host}, the name of {shown(service, workload)}: its pods {why} "
-        f"dnsPolicy {policy}, so they ask the node's resolver, which does not know the cluster's names.",
+        f"dnsPolicy {policy}, so they ask the node's resolver, which does not know them.",
         [
             said,
             workload.cite(field),

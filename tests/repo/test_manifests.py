@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from faultline.adapters.sources.live import KINDS
 from faultline.event import INCIDENT_OPENED
 from faultline.routes import STEPS
 from faultline.schemas import EVENTS
@@ -306,6 +307,24 @@ def test_no_role_reads_secrets_or_runs_commands(role):
         assert not FORBIDDEN & set(rule["resources"])
         assert "*" not in rule["verbs"] + rule["apiGroups"]
         assert not any("/" in resource for resource in rule["resources"] if resource != "pods/log")
+
+
+# Of delivery, which not every cluster has: whoever wants it in the capsule adds it to the role.
+NOT_GRANTED = {"serviceaccounts", "rollouts", "applications", "kustomizations", "helmreleases"}
+
+
+def test_what_the_live_source_asks_for_its_role_may_read():
+    granted = {
+        (group, resource)
+        for _, rule in rules_of("context")
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+    asked = {(prefix.split("/")[1] if prefix.startswith("apis/") else "", plural)
+             for prefix, plural, _ in KINDS.values()}  # fmt: skip
+
+    assert {resource for _, resource in asked - granted} == NOT_GRANTED
 
 
 # function folders

@@ -77,6 +77,39 @@ class Limits(BaseModel):
     total_usd: float = _field(0.0, "FAULTLINE_BUDGET_TOTAL_USD", "for all, for ever", ge=0)
 
 
+class Watch(BaseModel):
+    """The section `watch`: what the bridge sees in the cluster itself, and from when on."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = _field(
+        False, "FAULTLINE_WATCH", "watch the cluster we run in, or KUBECONFIG's, for faults"
+    )
+    namespaces: str = _field(
+        "", "FAULTLINE_WATCH_NAMESPACES", "only these, separated by commas, and nodes; empty: all"
+    )
+    selector: str = _field(
+        "", "FAULTLINE_WATCH_SELECTOR", "label selector of what is watched; k8s events have none"
+    )
+    hold_s: int = _field(
+        300, "FAULTLINE_WATCH_HOLD", "seconds of pending, not ready or unavailable until a fault",
+        ge=0,
+    )  # fmt: skip
+    short_hold_s: int = _field(
+        60, "FAULTLINE_WATCH_SHORT_HOLD", "the same for nodes and for warnings that repeat", ge=0
+    )
+    clear_s: int = _field(
+        300, "FAULTLINE_WATCH_CLEAR", "seconds of being well, or gone, until a fault is over", ge=0
+    )
+    restarts: int = _field(
+        3, "FAULTLINE_WATCH_RESTARTS", "restarts of a container within the window: a fault",
+        ge=1, le=100,
+    )  # fmt: skip
+    restart_window_s: int = _field(
+        1_800, "FAULTLINE_WATCH_RESTART_WINDOW", "that window, in seconds", ge=1
+    )
+
+
 class Settings(BaseModel):
     """Everything that an operator may set."""
 
@@ -227,9 +260,14 @@ class Settings(BaseModel):
 
     agent_runtime: AgentRuntime = AgentRuntime()
     budgets: Limits = Limits()
+    watch: Watch = Watch()
 
 
-SECTIONS: dict[str, type[BaseModel]] = {"agent_runtime": AgentRuntime, "budgets": Limits}
+SECTIONS: dict[str, type[BaseModel]] = {
+    "agent_runtime": AgentRuntime,
+    "budgets": Limits,
+    "watch": Watch,
+}
 
 
 def fields() -> dict[str, tuple[str, Any]]:

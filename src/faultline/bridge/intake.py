@@ -32,7 +32,7 @@ from faultline.traces import Spans
 
 logger = logging.getLogger("faultline.bridge")
 
-ORIGINS = ("alertmanager", "cloudevents", "faultline", "k8sgpt", "mcp", "sse")
+ORIGINS = ("alertmanager", "cloudevents", "faultline", "k8sgpt", "kube-watch", "mcp", "sse")
 Clean = Callable[[str], str]  # takes secrets out of a text
 
 seen_max = 20_000  # events remembered, so that repeats can be counted

@@ -43,6 +43,7 @@ class KubeApi(ThreadingHTTPServer):
         self.refuse: dict[str, int] = {}  # kind -> status
         self.missing: set[str] = {"Application", "Kustomization"}  # kinds that are not installed
         self.deaf = False  # says nothing any more and closes nothing
+        self.silent = False  # ends each watch at once, without a word
         self.gone_by_event = True  # 410 as an event of the stream; else as a status
         self.changed = threading.Condition()
         self.ended = threading.Event()
@@ -208,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
         self, kind: str, namespace: str, query: dict[str, str], version: int, until: float
     ) -> Iterator[Object]:
         server = self.server
-        while time.monotonic() < until and not server.ended.is_set():
+        while time.monotonic() < until and not server.ended.is_set() and not server.silent:
             with server.changed:
                 news = server.since(version) if self in server.watches else []
                 if self not in server.watches:

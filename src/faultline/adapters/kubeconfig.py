@@ -6,6 +6,7 @@ for that in every generation, and its models take twenty times as long.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,7 @@ def load() -> Any:
         config.load_incluster_config()
     except config.ConfigException:
         try:
-            config.load_kube_config()
+            config.load_kube_config(os.environ.get("KUBECONFIG") or None)
         except config.ConfigException as error:
             raise Rejected(f"expected to run in a cluster, or a KUBECONFIG: {error}") from None
     return kubernetes.client
@@ -52,6 +53,10 @@ class Api:
     def open(self, path: str, query: Mapping[str, str], *, silence_s: float) -> httpx.Response:
         """Return an open answer, to be read in pieces; it breaks after so much silence."""
         return self._send(path, query, stream=True, read_s=silence_s)
+
+    def close(self) -> None:
+        """Close every connection that is kept."""
+        self._http.close()
 
     def _send(
         self,

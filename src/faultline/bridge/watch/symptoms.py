@@ -57,22 +57,22 @@ class Symptom:
 def mapping(value: Any, *names: str) -> Mapping[str, Any]:
     """Return the object within objects, or an empty one."""
     for name in names:
-        value = value.get(name) if isinstance(value, Mapping) else None
-    return value if isinstance(value, Mapping) else {}
+        value = value.get(name) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def items(value: Any, name: str) -> Iterator[Mapping[str, Any]]:
-    found = value.get(name) if isinstance(value, Mapping) else None
+    found = value.get(name) if isinstance(value, dict) else None
     yield from (item for item in (found if isinstance(found, list) else []) if mapping(item))
 
 
 def text(value: Any, name: str) -> str:
-    found = value.get(name) if isinstance(value, Mapping) else None
+    found = value.get(name) if isinstance(value, dict) else None
     return found if isinstance(found, str) else ""
 
 
 def number(value: Any, name: str, default: int = 0) -> int:
-    found = value.get(name) if isinstance(value, Mapping) else None
+    found = value.get(name) if isinstance(value, dict) else None
     return found if isinstance(found, int) and not isinstance(found, bool) else default
 
 

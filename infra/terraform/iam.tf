@@ -3,7 +3,7 @@
 
 locals {
   access = {
-    bridge  = { read = ["probe.txt", "heartbeats/*"], write = ["README.md", "probe.txt", "synced/*", "heartbeats/*", "payloads/*", "data/*", "parked/*"] }
+    bridge  = { read = ["probe.txt", "heartbeats/*", "watch/*"], write = ["README.md", "probe.txt", "synced/*", "heartbeats/*", "watch/*", "payloads/*", "data/*", "parked/*"] }
     triage  = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*"], write = ["probe.txt", "data/*", "claims/*", "ignored/*", "incidents/*", "parked/*"] }
     context = { read = ["probe.txt", "data/*", "payloads/*", "incidents/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
     launch  = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "ledger/*", "waiting/*"] }

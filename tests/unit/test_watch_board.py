@@ -188,6 +188,22 @@ def test_a_kill_that_was_survived_is_told_once_and_a_new_one_is_new(bridge: Brid
     assert first[1].occurrence != second[1].occurrence
 
 
+@pytest.mark.covers("S3-20")
+def test_an_old_kill_is_not_told_again_when_the_container_ends_in_another_way(
+    bridge: Bridge,
+) -> None:
+    item = copied("cache-7d9f6c5b4-d6d8m")
+    bridge.sees(item, NOW)
+    bridge.waits(NOW + seconds(1_000))
+    container = item["status"]["containerStatuses"][0]
+    container |= {
+        "state": {"terminated": {"exitCode": 1, "finishedAt": "2026-11-21T12:00:00Z"}},
+        "ready": False,
+    }
+
+    assert bridge.sees(item, NOW + seconds(7_200)) == []
+
+
 def test_a_second_kill_before_the_first_is_over_is_the_same_fault(bridge: Bridge) -> None:
     item = copied("cache-7d9f6c5b4-d6d8m")
     bridge.sees(item, NOW)

@@ -270,6 +270,7 @@ def _evicted(obj: Object) -> Iterator[Symptom]:
         return
     ends = (time(c.last_end, "finishedAt") for c in containers(obj))
     at = changed(condition(obj, "DisruptionTarget")) or latest(*ends) or time(status, "startTime")
+    at = at or created(obj)
     pod = text(obj.get("metadata"), "name")
     yield Symptom(
         name="Evicted",

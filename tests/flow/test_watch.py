@@ -93,6 +93,7 @@ class Bridge:
         self.now, self.sink = NOW, Listening()
         self.store = store or MemoryStore()
         self.pauses: list[float] = []
+        self.states: list[str] = []  # of the first watcher, whenever one waits
         self.intake = Intake(
             sink=self.sink, store=self.store, cluster="prod-a", clock=lambda: self.now, clean=redact
         )
@@ -109,6 +110,7 @@ class Bridge:
         self.threads: list[threading.Thread] = []
 
     def sleep(self, seconds: float) -> None:
+        self.states.append(self.status.state)
         self.pauses.append(seconds)
         time.sleep(0.002)
 
@@ -380,7 +382,7 @@ def test_a_refusal_is_said_with_advice_and_tried_again(
     server.refuse = {"Pod": status}
     bridge = start()
     until(lambda: len(bridge.pauses) >= 2)
-    said, state = bridge.status.last_error, bridge.status.state
+    said, state = bridge.status.last_error, bridge.states[0]
     server.refuse = {}
     server.put(pod("api-0"))
     until(lambda: bridge.sink.told())

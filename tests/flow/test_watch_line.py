@@ -65,7 +65,7 @@ def rolled_out(server: KubeApi) -> None:
     server.put(deployment)
 
 
-@pytest.mark.covers("S3-01", "S3-15")
+@pytest.mark.covers("S3-15")
 def test_a_crash_loop_seen_by_the_watch_becomes_a_branch_and_a_verified_end(
     server: KubeApi, tmp_path: Path
 ) -> None:

@@ -194,9 +194,9 @@ class Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Transfer-Encoding", "chunked")
-        self.end_headers()
         with server.changed:
             server.watches.add(self)
+        self.end_headers()
         until = time.monotonic() + float(query["timeoutSeconds"])
         for said in self._said(kind, namespace, query, version, until):
             line = json.dumps(said).encode() + b"\n"

@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from faultline.adapters.sources.live import KINDS
+from faultline.bridge.watch.watcher import WATCHED
 from faultline.event import INCIDENT_OPENED
 from faultline.routes import STEPS
 from faultline.schemas import EVENTS
@@ -255,7 +256,7 @@ def test_a_network_rule_opens_named_ports_only():
 
 # permissions
 
-TOKENS = {"context", "launch", "sweep"}
+TOKENS = {"bridge", "context", "launch", "sweep"}
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=by_name)
@@ -288,13 +289,28 @@ def test_each_account_may_do_what_it_is_for_and_nothing_more():
             for verb in rule["verbs"]
         }
 
-    for name in ("triage", "package", "close", "verify", "bridge", "web"):
+    for name in ("triage", "package", "close", "verify", "web"):
         assert able[name] == set()
+    watched = {endpoint.plural for endpoint in WATCHED.values()}
+    verbs = ("get", "list", "watch")
+    assert able["bridge"] == {(None, plural, verb) for plural in watched for verb in verbs}
     jobs = {("faultline-agents", "jobs", verb) for verb in ("get", "list")}
     assert able["launch"] == jobs | {("faultline-agents", "jobs", "create")}
     assert able["sweep"] == jobs
     assert able["agent"] == able["context"]
     assert {verb for _, _, verb in able["agent"]} == {"get", "list"}
+
+
+def test_the_watch_may_look_at_each_kind_in_its_own_group():
+    [role] = named("ClusterRole", "faultline-watch")
+    groups = {r: rule["apiGroups"] for rule in role["rules"] for r in rule["resources"]}
+    policies = [p for p in of_kind("NetworkPolicy") if p["metadata"]["name"] == "to-api-server"]
+
+    for endpoint in WATCHED.values():
+        group = endpoint.prefix.removeprefix("apis/").rpartition("/")[0]
+        assert groups[endpoint.plural] == ["" if group == "api" else group]
+    [who] = [p["spec"]["podSelector"]["matchExpressions"][0]["values"] for p in policies]
+    assert set(who) == TOKENS
 
 
 FORBIDDEN = {"secrets", "serviceaccounts", "nodes/proxy", "pods/proxy", "services/proxy"}

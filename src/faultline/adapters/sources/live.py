@@ -8,7 +8,6 @@ that is not installed has no objects; one that we may not see is said in `permis
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
@@ -20,10 +19,8 @@ from faultline.errors import Rejected, Unavailable
 from faultline.limits import context_file_bytes_max, log_lines_per_container
 
 Object = dict[str, Any]
-Answer = tuple[int, bytes]
-Get = Callable[[str, dict[str, str]], Answer]  # path and query -> status and body
+Get = Callable[[str, dict[str, str]], kubeconfig.Answer]  # path and query -> status and body
 
-TIMEOUT_S = 10
 LIST_MAX = 500
 
 # kind -> (group and version, plural, has it a namespace)
@@ -175,40 +172,5 @@ def _object(body: bytes) -> Object:
 
 
 def connect() -> Get:
-    """Return GET on the cluster that this process runs in, or of KUBECONFIG.
-
-    The official client finds address, certificates and token; it has another interface in every
-    generation for reading plain JSON, so the requests are httpx's.
-    """
-    import httpx
-
-    found: Any = kubeconfig.load().Configuration.get_default_copy()
-    pair = (found.cert_file, found.key_file) if found.cert_file else None
-    api = httpx.Client(
-        base_url=found.host,
-        verify=_trust(found),
-        cert=pair,
-        timeout=TIMEOUT_S,
-        follow_redirects=False,
-        trust_env=False,
-    )
-
-    def get(path: str, query: dict[str, str]) -> Answer:
-        headers = {  # asked for each time: a bound token is replaced while we run
-            auth["key"]: auth["value"]
-            for auth in found.auth_settings().values()
-            if auth["in"] == "header" and auth["value"]
-        }
-        try:
-            answer = api.get(path, params=query, headers=headers)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"the API server did not answer: {type(error).__name__}") from None
-        return answer.status_code, answer.content
-
-    return get
-
-
-def _trust(found: Any) -> ssl.SSLContext | bool:
-    if not found.verify_ssl:
-        return False
-    return ssl.create_default_context(cafile=found.ssl_ca_cert) if found.ssl_ca_cert else True
+    """Return GET on the cluster that this process runs in, or of KUBECONFIG."""
+    return kubeconfig.api().get

@@ -27,6 +27,12 @@ reconnect_wait_s_min = 1.0
 reconnect_wait_s_max = 60.0
 stream_silence_s_max = 120.0
 
+# watch
+watch_object_bytes_max = 4 * MIB  # an API server keeps objects below 1.5 MiB
+watch_page_objects = 250
+watch_payload_bytes_max = 64 * KIB
+watch_namespaces_max = 20  # a thread and a connection for each of them and each kind
+
 # capsule
 context_file_bytes_max = 1 * MIB
 context_bytes_max = 8 * MIB
@@ -62,6 +68,9 @@ tool_log_lines_max = 1_000
 tools_record_bytes_max = 4 * MIB  # of tools.jsonl: then there are no more answers
 prompt_log_chars_max = 3_000  # of one container's log in the question
 prompt_events_max = 20
+
+# sweep
+settled_after_s = 3_600  # after closing; no step that began before is still at work then
 
 # patch
 patch_lines_max = 200

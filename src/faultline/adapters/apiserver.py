@@ -1,13 +1,11 @@
 """The API server, asked over HTTP: within limits, read only, and for reviews of our own rights.
 
-The official client finds address, certificates and token; it has another interface in every
-generation for reading plain JSON, so requests are httpx's. What is asked is `sources/live.py`'s.
+Who it is, and who we are, is `kubeconfig.py`'s; what is asked `sources/live.py`'s.
 """
 
 from __future__ import annotations
 
 import json
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -21,7 +19,6 @@ Answer = tuple[int, bytes]
 Get = Callable[[str, dict[str, str]], Answer]  # path and query -> status and body
 Review = Callable[[str, Object], Object]  # kind and spec of a review -> its answer
 
-TIMEOUT_S = 10
 ANSWER_S = tool_read_s_max
 
 
@@ -74,25 +71,12 @@ def _client() -> Callable[..., Answer]:
     """Return a function that makes one request within a time."""
     import httpx
 
-    found: Any = kubeconfig.load().Configuration.get_default_copy()
-    pair = (found.cert_file, found.key_file) if found.cert_file else None
-    api = httpx.Client(
-        base_url=found.host,
-        verify=_trust(found),
-        cert=pair,
-        timeout=TIMEOUT_S,
-        follow_redirects=False,
-        trust_env=False,
-    )
+    api, credentials = kubeconfig.connection()
 
     def ask(method: str, path: str, seconds: float, **what: Any) -> Answer:
-        headers = {  # asked for each time: a bound token is replaced while we run
-            auth["key"]: auth["value"]
-            for auth in found.auth_settings().values()
-            if auth["in"] == "header" and auth["value"]
-        }
+        headers, timeout = credentials(), kubeconfig.TIMEOUT_S
         try:
-            with api.stream(method, path, headers=headers, **what) as answer:
+            with api.stream(method, path, headers=headers, timeout=timeout, **what) as answer:
                 return answer.status_code, _bounded(answer.iter_bytes(), seconds)
         except httpx.HTTPError as error:
             raise Unavailable(f"the API server did not answer: {type(error).__name__}") from None
@@ -111,9 +95,3 @@ def _bounded(chunks: Iterator[bytes], seconds: float) -> bytes:
         if time.monotonic() > end:
             raise Unavailable(f"the API server had no whole answer within {seconds:.0f} s")
     return b"".join(parts)[:tool_objects_bytes_max]
-
-
-def _trust(found: Any) -> ssl.SSLContext | bool:
-    if not found.verify_ssl:
-        return False
-    return ssl.create_default_context(cafile=found.ssl_ca_cert) if found.ssl_ca_cert else True

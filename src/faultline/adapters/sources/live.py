@@ -12,6 +12,7 @@ from functools import cached_property
 from urllib.parse import quote
 
 from faultline.adapters.apiserver import Get, Object, connect, parsed
+from faultline.adapters.sources.lookout import EVERYWHERE
 from faultline.errors import Rejected, Unavailable
 from faultline.limits import context_file_bytes_max, log_lines_per_container
 
@@ -39,9 +40,31 @@ KINDS = {
     "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers", True),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets", True),
     "Ingress": ("apis/networking.k8s.io/v1", "ingresses", True),
+    "IngressClass": ("apis/networking.k8s.io/v1", "ingressclasses", False),
     "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies", True),
     "EndpointSlice": ("apis/discovery.k8s.io/v1", "endpointslices", True),
     "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses", False),
+    "Namespace": ("api/v1", "namespaces", False),
+    "APIService": ("apis/apiregistration.k8s.io/v1", "apiservices", False),
+    "GatewayClass": ("apis/gateway.networking.k8s.io/v1", "gatewayclasses", False),
+    "Gateway": ("apis/gateway.networking.k8s.io/v1", "gateways", True),
+    "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes", True),
+    "GRPCRoute": ("apis/gateway.networking.k8s.io/v1", "grpcroutes", True),
+    "Certificate": ("apis/cert-manager.io/v1", "certificates", True),
+    "AdminNetworkPolicy": ("apis/policy.networking.k8s.io/v1alpha1", "adminnetworkpolicies", False),
+    "ClusterNetworkPolicy": (
+        "apis/policy.networking.k8s.io/v1alpha2",
+        "clusternetworkpolicies",
+        False,
+    ),
+    "CiliumNetworkPolicy": ("apis/cilium.io/v2", "ciliumnetworkpolicies", True),
+    "CiliumClusterwideNetworkPolicy": (
+        "apis/cilium.io/v2",
+        "ciliumclusterwidenetworkpolicies",
+        False,
+    ),
+    "CalicoNetworkPolicy": ("apis/crd.projectcalico.org/v1", "networkpolicies", True),
+    "GlobalNetworkPolicy": ("apis/crd.projectcalico.org/v1", "globalnetworkpolicies", False),
     "Rollout": ("apis/argoproj.io/v1alpha1", "rollouts", True),
     "Application": ("apis/argoproj.io/v1alpha1", "applications", True),
     "Kustomization": ("apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations", True),
@@ -69,7 +92,8 @@ class LiveCluster:
         prefix, plural, namespaced = KINDS[kind]
         if namespaced != bool(namespace):
             return []
-        where = f"namespaces/{_part(namespace)}/" if namespaced else ""
+        one = namespaced and namespace != EVERYWHERE
+        where = f"namespaces/{_part(namespace)}/" if one else ""
         version = prefix.partition("/")[2]
         return [
             {"apiVersion": version, "kind": kind} | item

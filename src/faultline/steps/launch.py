@@ -42,9 +42,8 @@ def launch(event: Event, ports: Ports) -> Event | None:
             ports.incidents.put_view(incident.id, keys.README, page)
             return None
         if answer.say is Say.WITHOUT:
-            run = run.model_copy(
-                update={"engine": ANALYZERS, "model": "", "because": answer.reason}
-            )
+            alone = {"engine": ANALYZERS, "model": "", "because": answer.reason}
+            run = run.model_copy(update=alone)
     if run.engine == ANALYZERS:
         conclude(run, incident, verdict, ports)
     result = ports.incidents.result(incident.id, run.number)

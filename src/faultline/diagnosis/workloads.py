@@ -48,6 +48,7 @@ class Around(Protocol):
     def of(self, kind: str) -> Sequence[Object]: ...
     def names(self, kind: str) -> set[str]: ...
     def object(self, kind: str, name: str) -> Object | None: ...
+    def absent(self, kind: str, name: str) -> Evidence | None: ...
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class Workload:
     facts: Around
     object: Object
     pods: tuple[Object, ...]
-    current: Object | None = None  # the ReplicaSet of the current revision
+    current: Object | None = None  # the ReplicaSet or ControllerRevision of the current revision
     before: Object | None = None  # and of the revision before
+    left: tuple[Object, ...] = ()  # pods of earlier revisions
 
     @property
     def template(self) -> str:
@@ -96,10 +98,10 @@ class Workload:
         """Return what a field of the template was in the previous revision; None if the same."""
         if self.before is None:
             return self._was_by_rollout(self.path(field))
-        value = self.before.get(f"spec.template.{field}")
+        value = self.before.kept(field)
         if value == self.get(field):
             return None
-        return Was(value, self.before.revision, self.before.cite(f"spec.template.{field}"))
+        return Was(value, self.before.revision, self.before.cite_kept(field))
 
     def _was_by_rollout(self, path: str) -> Was | None:
         for difference in self.rollout.differences if self.rollout else ():
@@ -123,7 +125,7 @@ class Workload:
     @property
     def differences(self) -> set[str]:
         """Fields of containers that the newest rollout changed, such as `image`, `resources`."""
-        old = self.before.get("spec.template.spec.containers") if self.before else None
+        old = self.before.kept("spec.containers") if self.before else None
         if old is not None:
             now = {text(c.get("name")): c for c in items(self.get("spec.containers"))}
             pairs = [(c, now.get(text(c.get("name")), {})) for c in items(old)]
@@ -197,7 +199,7 @@ class Part:
     def was(self, field: str) -> Was | None:
         """Return a field's earlier value, if this container was there before and it differs."""
         before = self.workload.before
-        if before is not None and before.get(f"spec.template.{self.path}") is None:
+        if before is not None and before.kept(self.path) is None:
             return None
         return self.workload.was(self._below(field))
 

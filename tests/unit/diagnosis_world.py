@@ -63,6 +63,7 @@ class World:
         self.pod_status: dict[str, Any] = {"phase": "Running"}
         self.deployment_status: dict[str, Any] = {}
         self.workload_spec: dict[str, Any] = {}  # beside replicas, selector and template
+        self.workload_meta: dict[str, Any] = {}
         self.pod_meta: dict[str, Any] = {}
         self.missing: list[tuple[str, str]] = []  # looked for, and not there
         self.fault_labels: dict[str, str] = {}
@@ -81,7 +82,9 @@ class World:
         """Kind and name of the object that makes the pods."""
         if self.kind == "Deployment":
             return "ReplicaSet", f"{self.name}-{self.hash}"
-        return ("Job", f"{self.name}-29735615") if self.kind == "CronJob" else (self.kind, self.name)
+        return (
+            ("Job", f"{self.name}-29735615") if self.kind == "CronJob" else (self.kind, self.name)
+        )
 
     # what is wrong
 
@@ -175,6 +178,10 @@ class World:
             found.append(self._revision(self.hash, 7, self.spec, "10:02"))
             if self.previous is not None:
                 found.append(self._revision(self.old_hash, 6, self.previous, "08:00"))
+        if self.kind == "CronJob" and self.maker[1] not in {o["metadata"]["name"] for o in found}:
+            owner = [{"kind": "CronJob", "name": self.name, "controller": True}]
+            meta = self._meta(self.maker[1], ownerReferences=owner)
+            found.append({"kind": "Job", "metadata": meta, "spec": {}})
         return found
 
     def _meta(self, name: str, **more: Any) -> dict[str, Any]:
@@ -196,7 +203,7 @@ class World:
         return {
             "apiVersion": "batch/v1" if "Job" in self.kind else "apps/v1",
             "kind": self.kind,
-            "metadata": self._meta(self.name, generation=7, **revision),
+            "metadata": self._meta(self.name, generation=7, **revision, **self.workload_meta),
             "spec": _merged(spec, self.workload_spec),
             "status": sets.get(self.kind, {}) | self.deployment_status,
         }

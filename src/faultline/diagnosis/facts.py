@@ -21,7 +21,7 @@ from faultline.diagnosis import records
 from faultline.diagnosis.documents import Document, Source, at, json_items, mapping, text
 from faultline.diagnosis.objects import Ended, Object, Waiting, Was
 from faultline.diagnosis.quantities import when
-from faultline.diagnosis.revisions import is_of, revisions
+from faultline.diagnosis.revisions import KEPT_AS, is_of, revisions
 from faultline.diagnosis.workloads import TEMPLATES, Part, Workload
 from faultline.model import Evidence, Resource
 
@@ -191,8 +191,8 @@ def _top(facts: Facts, pod: Object) -> tuple[str, str]:
     kind, name = pod.kind, pod.name
     owner = pod.owner
     for _ in range(4):
-        if not owner[1]:
-            break
+        if not owner[1] or (kind in KEPT_AS and owner[0] not in TEMPLATES):
+            break  # an operator's own object above it has no template that we could read
         kind, name = owner
         above = facts.object(kind, name)
         owner = above.owner if above else ("", "")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from faultline.diagnosis.documents import child, item, items, text
-from faultline.diagnosis.facts import Facts, Part
+from faultline.diagnosis.facts import Facts, Part, Workload
 from faultline.diagnosis.quantities import nearest
 from faultline.diagnosis.wording import LIKELY, PROVED, becomes_ready, finding, restore
 from faultline.model import Evidence, Finding
@@ -26,7 +26,15 @@ def analyze(facts: Facts) -> Iterable[Finding]:
     for part in facts.parts:
         if part.fresh and (logged := part.logs(UNKNOWN)):
             host = next(g for g in logged[0].groups() if g)
-            yield from _finding(part, host, logged[1])
+            if not nameless(part.workload, host):
+                yield from _finding(part, host, logged[1])
+
+
+def nameless(workload: Workload, host: str) -> bool:
+    """Say whether a host is one of a StatefulSet's own, whose Service is missing altogether."""
+    service = text(workload.object.get("spec.serviceName"))
+    below = service and service in host.split(".")
+    return bool(below and workload.facts.absent("Service", service))
 
 
 def _finding(part: Part, host: str, cited: Evidence) -> Iterator[Finding]:

@@ -54,6 +54,12 @@ KINDS = {
     "Application": ("apis/argoproj.io/v1alpha1", "applications", True),
     "Kustomization": ("apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations", True),
     "HelmRelease": ("apis/helm.toolkit.fluxcd.io/v2", "helmreleases", True),
+    "GitRepository": ("apis/source.toolkit.fluxcd.io/v1", "gitrepositories", True),
+    "Revision": ("apis/serving.knative.dev/v1", "revisions", True),
+    "Trigger": ("apis/eventing.knative.dev/v1", "triggers", True),
+    "Broker": ("apis/eventing.knative.dev/v1", "brokers", True),
+    "VerticalPodAutoscaler": ("apis/autoscaling.k8s.io/v1", "verticalpodautoscalers", True),
+    "APIService": ("apis/apiregistration.k8s.io/v1", "apiservices", False),
 }
 
 

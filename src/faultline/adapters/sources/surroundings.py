@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from faultline.adapters.sources import controllers
 from faultline.adapters.sources.references import backends, pod_spec, references
 from faultline.adapters.sources.rollouts import revision_of, template_of
 from faultline.correlate import owner_of
@@ -23,7 +24,8 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job", "Rollou
 REVISIONS_MAX = 4
 PODS_MAX = 10
 NODES_MAX = 20
-CLUSTER_WIDE = ("Node", "PersistentVolume", "StorageClass")
+CLUSTER_WIDE = ("APIService", "Node", "PersistentVolume", "StorageClass")
+MADE_BY = ("Deployment", "StatefulSet", "DaemonSet")  # where the way up through owners ends
 
 
 @dataclass
@@ -34,22 +36,26 @@ class Lookout:
     namespace: str
     seen: dict[str, int] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
-    _answers: dict[str, Sequence[Object]] = field(default_factory=dict)
+    _answers: dict[tuple[str, str], Sequence[Object]] = field(default_factory=dict)
 
-    def all(self, kind: str) -> Sequence[Object]:
-        """Return the objects of a kind, by name; none if we may not see them."""
-        if kind not in self._answers:
+    def all(self, kind: str, namespace: str = "") -> Sequence[Object]:
+        """Return the objects of a kind, by name; none if we may not see them.
+
+        They are those of the fault's namespace, unless another is named.
+        """
+        scope = "" if kind in CLUSTER_WIDE else namespace or self.namespace
+        if (kind, scope) not in self._answers:
+            noted = kind if scope in ("", self.namespace) else f"{kind} in {scope}"
             try:
-                scope = "" if kind in CLUSTER_WIDE else self.namespace
                 found = sorted(self.cluster.objects(kind, scope), key=name_of)
-                self.seen[kind] = len(found)
+                self.seen[noted] = len(found)
             except FaultlineError as error:
-                self.refused[kind], found = str(error), []
-            self._answers[kind] = found
-        return self._answers[kind]
+                self.refused[noted], found = str(error), []
+            self._answers[kind, scope] = found
+        return self._answers[kind, scope]
 
-    def one(self, kind: str, name: str) -> Object | None:
-        return next((o for o in self.all(kind) if name_of(o) == name), None)
+    def one(self, kind: str, name: str, namespace: str = "") -> Object | None:
+        return next((o for o in self.all(kind, namespace) if name_of(o) == name), None)
 
 
 @dataclass(frozen=True)
@@ -110,11 +116,19 @@ def _workload(incident: Incident, look: Lookout) -> Object:
             f"is in namespace {look.namespace or '(none)'}"
         )
     for _ in range(5):
-        above = next((o for kind, name in owners(start) if (o := look.one(kind, name))), None)
+        known = [o for o in owners(start) if start["kind"] not in MADE_BY or o[0] in WORKLOADS]
+        above = next((o for kind, name in known if (o := look.one(kind, name))), None)
         if above is None:
             break
         start = above
-    return start
+    return _made_by(start, look)
+
+
+def _made_by(start: Object, look: Lookout) -> Object:
+    """Return the Deployment that a Knative Revision has made, where it made one."""
+    mine = ("Revision", name_of(start))
+    made = (d for d in look.all("Deployment") if mine in owners(d))
+    return next(made, start) if start["kind"] == "Revision" else start
 
 
 Found = tuple[str, str, str, Object | None]  # role, kind, name, the object if it is there
@@ -132,7 +146,7 @@ def _around(workload: Object, look: Lookout) -> Iterator[Found]:
     yield from _nodes(pods, look)
     for kind, role in (("ResourceQuota", "quota"), ("LimitRange", "quota")):
         yield from (_found(role, o) for o in look.all(kind))
-    yield from _delivery(workload, look)
+    yield from controllers.around(workload, pod_spec(workload), pods, look)
 
 
 def _found(role: str, value: Object) -> Found:
@@ -249,18 +263,3 @@ def _nodes(pods: Sequence[Object], look: Lookout) -> Iterator[Found]:
     yield from (("node", "Node", n, look.one("Node", n)) for n in used if n)
     if "" in used:
         yield from (_found("node", n) for n in look.all("Node")[:NODES_MAX])
-
-
-def _delivery(workload: Object, look: Lookout) -> Iterator[Found]:
-    """The Argo CD or Flux objects that the workload was delivered by."""
-    labels = workload["metadata"].get("labels") or {}
-    notes = workload["metadata"].get("annotations") or {}
-    tracked = str(notes.get("argocd.argoproj.io/tracking-id", "")).split(":", 1)[0]
-    for kind, name in (
-        ("Application", tracked or labels.get("argocd.argoproj.io/instance")),
-        ("Application", labels.get("app.kubernetes.io/instance")),
-        ("Kustomization", labels.get("kustomize.toolkit.fluxcd.io/name")),
-        ("HelmRelease", labels.get("helm.toolkit.fluxcd.io/name")),
-    ):
-        if name and (value := look.one(kind, str(name))):
-            yield _found("delivery", value)

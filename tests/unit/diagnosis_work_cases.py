@@ -95,13 +95,14 @@ def anti_affinity_with_enough_nodes(w: World) -> None:
     _pending(w, CROWDED)
 
 
-def _earlier_pod(w: World, name: str, **status: Any) -> None:
+def _earlier_pod(w: World, name: str, priority: int = 0, **status: Any) -> None:
     kind, maker = w.maker
     maker = maker.replace(w.hash, w.old_hash)
     owner = {"kind": kind, "name": maker, "controller": True}
     meta = {"labels": w.pod_labels(w.old_hash), "ownerReferences": [owner]}
     well = {"name": w.container, "ready": True, "state": {"running": {}}}
-    w.add("Pod", name, metadata=meta, status=status or {"containerStatuses": [well]})
+    status = status or {"containerStatuses": [well]}
+    w.add("Pod", name, metadata=meta, spec={"priority": priority}, status=status)
 
 
 @case("scheduling.host-port")
@@ -154,6 +155,7 @@ def spreading_over_a_label_with_a_typo(w: World) -> None:
 
 @case("scheduling.topology-spread")
 def spreading_over_more_zones_than_there_are(w: World) -> None:
+    w.workload_spec = {"replicas": 3}
     _spread(w, "zone", minDomains=3)
     _pending(w, f"{UNEVEN}.")
 
@@ -498,7 +500,8 @@ def _preempted(w: World) -> None:
 def priority_that_the_rollout_lowered(w: World) -> None:
     assert w.previous is not None
     w.spec["priorityClassName"], w.spec["priority"] = "shop-batch", 10
-    w.previous["priorityClassName"], w.previous["priority"] = "shop-critical", 1000
+    w.previous["priorityClassName"] = "shop-critical"
+    _earlier_pod(w, f"{w.name}-{w.old_hash}-aaaaa", priority=1000)
     _preempted(w)
 
 

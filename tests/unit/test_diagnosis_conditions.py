@@ -80,9 +80,10 @@ def test_changes_name_the_object_in_git_and_what_stands_there_now(case: Case) ->
 @ALL
 def test_every_quote_stands_where_it_says(case: Case) -> None:
     capsule = case.world().capsule()
+    facts = Facts(capsule)
 
     for analyze in ANALYZERS:
-        for finding in analyze(Facts(capsule)):
+        for finding in analyze(facts):
             assert finding.evidence
             for cited in finding.evidence:
                 data = capsule.read(cited.file)
@@ -106,7 +107,7 @@ def test_renaming_everything_renames_the_answer_and_nothing_else(case: Case) -> 
 
 
 @ALL
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, 2])
 def test_the_order_of_keys_items_and_events_says_nothing(case: Case, seed: int) -> None:
     ordered, mixed = case.world(), case.world()
     mixed.shuffle = seed

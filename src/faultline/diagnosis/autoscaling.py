@@ -99,10 +99,14 @@ def _lost(scaler: Object, workload: Workload) -> Iterator[Finding]:
     same_kind = scaler.get("spec.scaleTargetRef.kind") == own.kind
     if not missing or not same_kind or nearest(name, {own.name}) != own.name:
         return
+    # a number apart is another version of it, and one that scales it already needs no second
+    others = workload.facts.of("HorizontalPodAutoscaler")
+    scaled = any(o.get("spec.scaleTargetRef.name") == own.name for o in others)
+    alone = not scaled and re.sub(r"\d", "", name) != re.sub(r"\d", "", own.name)
     field = "spec.scaleTargetRef.name"
     yield finding(
         "autoscaling.target-missing",
-        PROVED if workload.ready else HINT,
+        PROVED if workload.ready and alone else HINT,
         f"{scaler.name} scales {one_line(name)}, which does not exist",
         f"{scaler} scales the {own.kind} {one_line(name)}, which does not exist. There is "
         f"{own.name}.",
@@ -116,7 +120,9 @@ def _lost(scaler: Object, workload: Workload) -> Iterator[Finding]:
                 after=own.name,
                 reason="the workload that exists",
             )
-        ],
+        ]
+        if alone
+        else (),
     )
 
 
@@ -145,7 +151,7 @@ def _at_maximum(scaler: Object, workload: Workload) -> Iterator[Finding]:
         use = _above(scaler)
         yield finding(
             "autoscaling.at-maximum",
-            LIKELY if use and workload.ready else HINT,
+            LIKELY if use and workload.ready and workload.well else HINT,
             f"{scaler.name} is at its maximum of {most} replicas",
             f"{scaler} would run more than {most} replicas of {workload} and may not"
             + (f": {use[0]} is at {use[1]}% of what is requested, the aim is {use[2]}%." if use

@@ -46,7 +46,7 @@ def _deadlock(budget: Object, workload: Workload) -> Iterator[Finding]:
         return
     yield finding(
         "budgets.deadlock",
-        PROVED if workload.ready else HINT,
+        PROVED if workload.ready and workload.well else HINT,
         f"The budget {budget.name} never lets a pod leave {node.name}",
         f"{node} is to be emptied, and {budget} lets no pod of {workload} go: {never}, and "
         f"{expected} healthy pods are all there are.",

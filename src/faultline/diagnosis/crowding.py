@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from faultline.diagnosis.documents import item, items, listed, mapping, number, text
+from faultline.diagnosis.documents import item, items, mapping, number, text
 from faultline.diagnosis.facts import Workload
-from faultline.diagnosis.node_labels import selected, values_of
+from faultline.diagnosis.node_labels import labels_of, selected, values_of
 from faultline.diagnosis.node_size import knows_all_nodes
 from faultline.diagnosis.records import Happening
 from faultline.diagnosis.wording import LIKELY, becomes_ready, finding, one_line, proved_if, restore
@@ -19,6 +19,7 @@ from faultline.model import Evidence, Finding
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 ANTI = f"spec.affinity.podAntiAffinity.{REQUIRED}"
+_OTHER_PODS = ("matchLabelKeys", "mismatchLabelKeys", "namespaces", "namespaceSelector")
 _TOO_MANY = re.compile(r"(\d{1,6}) Too many pods")
 _WAY = "Give it more nodes, fewer replicas, or a rule that is preferred and not required."
 
@@ -31,9 +32,12 @@ def anti_affinity(workload: Workload, said: Happening) -> Iterator[Finding]:
     own = {k: text(v) for k, v in mapping(workload.get("metadata.labels")).items()}
     for i, term in enumerate(items(workload.get(ANTI))):
         key = text(term.get("topologyKey"))
-        if not selected(term.get("labelSelector"), own) or listed(term.get("matchLabelKeys")):
+        own_only = not any(term.get(k) for k in _OTHER_PODS)
+        if not selected(term.get("labelSelector"), own) or not own_only:
             continue
-        places = values_of(key, workload.facts.of("Node"))
+        nodes = workload.facts.of("Node")
+        # a node without the label takes any number of pods
+        places = values_of(key, nodes) if all(key in labels_of(n) for n in nodes) else set()
         field = f"{ANTI}[{i}].topologyKey"
         yield from _crowded(
             "scheduling.anti-affinity", workload, said, len(places), field,

@@ -50,11 +50,6 @@ def analyze(facts: Facts) -> Iterable[Finding]:
             yield from _source(facts, source, own=source.name in delivering)
 
 
-def _well(workload: Workload) -> bool:
-    """Nothing else is wrong with it, as far as its pods show."""
-    return workload.ready or not workload.pods
-
-
 def _not_applied(
     object: Object, workload: Workload, reason: str, evidence: Iterable[Evidence | None]
 ) -> Finding:
@@ -64,7 +59,7 @@ def _not_applied(
     of = f" of revision {one_line(revision, 60)}" if revision else ""
     return finding(
         "gitops.not-applied",
-        PROVED if _well(workload) else HINT,
+        PROVED if workload.well else HINT,
         f"{object.kind} {object.name} could not apply {workload.object.name}",
         f"{object} could not apply {workload}{of}: {one_line(reason, 60)}. What runs is older.",
         evidence,
@@ -78,6 +73,7 @@ def _argo(facts: Facts, application: Object) -> Iterator[Finding]:
     # the object's pods have nothing else.
     results = "status.operationState.syncResult.resources"
     failed = text(application.get("status.operationState.phase")) in ("Failed", "Error")
+    failed = failed and text(application.get("status.sync.status")) != "Synced"
     for i, result in enumerate(application.items(results) if failed else ()):
         for workload in facts.workloads:
             if result.get("status") == "SyncFailed" and _is(result, workload):
@@ -110,7 +106,7 @@ def _delivers(application: Object, workload: Workload) -> bool:
 
 def _behind(object: Object, reason: str, cited: Evidence | None, own: list[Workload]) -> Finding:
     """The deliverer cannot read or make what it should apply."""
-    certainty = LIKELY if own and all(_well(w) for w in own) else HINT
+    certainty = LIKELY if own and all(w.well for w in own) else HINT
     of = f" of {own[0]}" if own else ""
     return finding(
         "gitops.cannot-deliver",
@@ -172,7 +168,7 @@ def _source(facts: Facts, source: Object, *, own: bool) -> Iterator[Finding]:
     if not own:
         yield from says(source, "Ready", "False", _HINT)
         return
-    certainty: Certainty = LIKELY if all(_well(w) for w in facts.workloads) else HINT
+    certainty: Certainty = LIKELY if all(w.well for w in facts.workloads) else HINT
     reason = source.state("Ready")[1]
     yield finding(
         "gitops.source-failed",

@@ -94,7 +94,7 @@ def _undelivered(facts: Facts, trigger: Object) -> Iterator[Finding]:
     subscriber = text(trigger.get(_SUBSCRIBER))
     served = [w for w in facts.workloads if subscriber and subscriber in _names(w)]
     subject = facts.names_it("Trigger", trigger.name)
-    well = subject or all(w.ready or not w.pods for w in served)
+    well = subject or all(w.well for w in served)
     wrong = _no_broker(facts, trigger) or _no_subscriber(facts, trigger)
     if not wrong or not (subject or served):
         yield from says(trigger, "Ready", "False", _HINT)

@@ -73,7 +73,7 @@ def _finding(part: Part, host: str, cited: Evidence) -> Iterator[Finding]:
             was.evidence if was else None,
             beside.cite("metadata.name") if beside else None,
         ],
-        rules_out=("crash_loop.exit", "probes"),
+        rules_out=("crash_loop.exit", "probes", "starting"),
         actions=[restore("Name a host that exists.", becomes_ready(part.workload))],
         changes=[part.change(field, after, "the name that exists")] if proved else (),
     )

@@ -35,9 +35,10 @@ def pod_affinity(workload: Workload, said: Happening) -> Iterator[Finding]:
             there = values_of(key, workload.facts.of("Pod"))
             if text(value) in there:
                 continue
+            here = not (term.get("namespaces") or term.get("namespaceSelector"))
             field = child(f"{AFFINITY}[{i}].labelSelector.matchLabels", key)
             was = w if (w := workload.was(field)) and text(w.value) else None
-            better = text(was.value) if was else nearest(text(value), there)
+            better = text(was.value) if was else nearest(text(value), there) if here else ""
             beside = next(
                 (p for p in workload.facts.of("Pod") if labels_of(p).get(key) == better), None
             )
@@ -76,7 +77,11 @@ def spread(workload: Workload, said: Happening) -> Iterator[Finding]:
         field, zones = item(SPREAD, "topologyKey", key), values_of(key, nodes)
         least = number(rule.get("minDomains"))
         near = nearest(key, {k for n in nodes for k in labels_of(n)}) if not zones else ""
-        few = f"{len(zones)} of the {least} zones" if 0 < len(zones) < least else ""
+        # with fewer zones than the rule wants, each may hold only as many pods as maxSkew says
+        held = len(zones) * (number(rule.get("maxSkew")) or 1)
+        wanted = number(workload.object.get("spec.replicas")) or 1
+        short = 0 < len(zones) < least and wanted > held
+        few = f"{len(zones)} of the {least} zones" if short else ""
         guilty = few or not zones
         why = (
             f"and the nodes have {few} that it wants at least"

@@ -14,17 +14,19 @@ CLASS = "spec.priorityClassName"
 
 def preempted(workload: Workload) -> Iterator[Finding]:
     # proved because: the scheduler says that a pod had to make room, pods are missing since, and
-    # the rollout took its priority class away or gave it another.
+    # the rollout gave it another class: pods of the revision before have the higher priority.
     cited = _said(workload)
     if not cited or (workload.ready and not workload.left):
         return
     was = workload.was(CLASS)
     was = was if was and text(was.value) else None
     pod = next((p for p in workload.pods if p.get("spec.priority") is not None), None)
+    higher = max((number(p.get("spec.priority")) for p in workload.left), default=0)
+    lowered = was and pod is not None and higher > number(pod.get("spec.priority"))
     rank = f" of priority {number(pod.get('spec.priority'))}" if pod else ""
     yield finding(
         "eviction.preempted",
-        proved_if(was),
+        proved_if(lowered),
         f"Pods of {workload.object.name} had to make room for pods of a higher priority",
         f"A pod of {workload}{rank} was removed to make room for one of a higher priority."
         + (f" Revision {was.revision} had the class {one_line(was.value)}." if was else ""),
@@ -39,7 +41,7 @@ def preempted(workload: Workload) -> Iterator[Finding]:
             restore("Give it its priority back, or the cluster more room.", becomes_ready(workload))
         ],
         changes=[workload.change(CLASS, text(was.value), f"as in revision {was.revision}")]
-        if was
+        if was and lowered
         else (),
     )
 

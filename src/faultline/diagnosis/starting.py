@@ -33,7 +33,8 @@ def _blocks(part: Part) -> Iterator[Finding]:
     """An init container that goes on and on, or a sidecar that has not started."""
     now = part.workload.facts.now
     sidecar = part.get("restartPolicy") == "Always"
-    if not part.init or part.waiting or part.ended or not now:
+    known = part.waiting or part.ended or part.happenings("Unhealthy")
+    if not part.init or known or not now:
         return
     for pod in part.workload.pods:
         status = f"status.initContainerStatuses[name={part.name}]"

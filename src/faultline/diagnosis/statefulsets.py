@@ -25,6 +25,7 @@ from faultline.diagnosis.wording import (
 from faultline.model import Action, Evidence, Finding
 
 _BY_HAND = "OnDelete"
+_STARTS = {"", "ContainerCreating", "PodInitializing"}
 
 
 def analyze(facts: Facts) -> Iterable[Finding]:
@@ -114,11 +115,10 @@ def _waits(workload: Workload) -> Iterator[Finding]:
 
 
 def _is_stuck(pod: Object) -> bool:
-    """Not ready, and for a reason of its own: a container waits, or it has no node."""
-    statuses = pod.items("status.containerStatuses")
-    waits = any(mapping(mapping(s.get("state")).get("waiting")).get("reason") for s in statuses)
-    unready = any(s.get("ready") is False for s in statuses) or not statuses
-    return unready and (waits or text(pod.get("status.phase")) == "Pending")
+    """Not ready, and for a reason that does not pass by itself: a container fails, or no node."""
+    states = (mapping(s.get("state")) for s in pod.items("status.containerStatuses"))
+    reasons = {text(mapping(s.get("waiting")).get("reason")) for s in states} - _STARTS
+    return bool(reasons) or pod.state("PodScheduled")[1] == "Unschedulable"
 
 
 def _partition(object: Object) -> int:

@@ -147,6 +147,13 @@ class Workload:
         return bool(self.pods) and all(part.ready for part in self.parts)
 
     @property
+    def well(self) -> bool:
+        """Nothing is wrong with its pods, as far as they show: what is said of others may count."""
+        refused = not self.pods and next(self.happenings("FailedCreate", about="itself"), None)
+        restless = any(part.ended for part in self.parts)
+        return not refused and not restless and (self.ready or not self.pods)
+
+    @property
     def short(self) -> bool:
         """It has fewer ready pods than it should, or does not say."""
         status = mapping(self.object.get("status"))

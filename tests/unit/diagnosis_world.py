@@ -178,11 +178,23 @@ class World:
             found.append(self._revision(self.hash, 7, self.spec, "10:02"))
             if self.previous is not None:
                 found.append(self._revision(self.old_hash, 6, self.previous, "08:00"))
-        if self.kind == "CronJob" and self.maker[1] not in {o["metadata"]["name"] for o in found}:
-            owner = [{"kind": "CronJob", "name": self.name, "controller": True}]
-            meta = self._meta(self.maker[1], ownerReferences=owner)
-            found.append({"kind": "Job", "metadata": meta, "spec": {}})
+        if self.kind == "CronJob":
+            found += self._runs({o["metadata"]["name"] for o in found})
         return found
+
+    def _runs(self, there: set[str]) -> list[dict[str, Any]]:
+        """The newest run of a CronJob, and one before, where a test has not made its own."""
+        owner = [{"kind": "CronJob", "name": self.name, "controller": True}]
+        specs = {f"{self.name}-29735600": self.previous, self.maker[1]: self.spec}
+        return [
+            {
+                "kind": "Job",
+                "metadata": self._meta(name, ownerReferences=owner),
+                "spec": {"template": self._template(spec)},
+            }
+            for name, spec in specs.items()
+            if name not in there and spec is not None
+        ]
 
     def _meta(self, name: str, **more: Any) -> dict[str, Any]:
         return {"name": name, "namespace": self.namespace, **more}

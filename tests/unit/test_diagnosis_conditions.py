@@ -149,9 +149,9 @@ def _break_another_workload(world: World) -> None:
     world.logs += "==> db-0/db (previous) <==\nKeyError: 'PGDATA'\nlistening on port 5432\n"
 
 
-@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
+@pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet", "CronJob"])
 @pytest.mark.parametrize("case", OF_DEPLOYMENTS.values(), ids=OF_DEPLOYMENTS.keys())
-def test_what_is_proved_of_a_deployment_is_proved_of_a_set(case: Case, kind: str) -> None:
+def test_what_is_proved_of_a_deployment_is_proved_of_other_kinds(case: Case, kind: str) -> None:
     world = case.world(kind=kind)
 
     verdict = diagnose(world.capsule())

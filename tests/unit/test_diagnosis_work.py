@@ -279,6 +279,36 @@ def test_a_failed_job_names_how_its_container_ended() -> None:
     assert "app ended with exit code 3" in statement
 
 
+def test_a_cron_job_that_was_put_right_since_its_run_is_not_compared_with_it() -> None:
+    world = GUILTY["memory limit lowered"].world(kind="CronJob")
+    capsule = world.capsule()
+    files = {n: capsule.read(n) for n in capsule.names()}
+    name = "context/objects/cronjob/checkout.yaml"
+    files[name] = files[name].replace(b"memory: 64Mi", b"memory: 256Mi")
+
+    assert diagnose(capsule).proved
+    assert diagnose(Capsule(files)).findings == ()
+
+
+def test_a_fault_about_an_earlier_run_is_about_the_pods_of_that_run() -> None:
+    world = GUILTY["config map that nobody made"].world(kind="CronJob")
+    later = f"{world.name}-29735630"
+    owner = [{"kind": "CronJob", "name": world.name, "controller": True}]
+    template = {"template": {"spec": world.spec}}
+    world.add("Job", later, metadata={"ownerReferences": owner}, spec=template)
+
+    assert diagnose(world.capsule()).findings == ()
+    assert diagnose(about(world, "Job", world.maker[1])).proved
+
+
+def test_the_last_line_of_a_failed_job_is_a_likely_cause() -> None:
+    world = World().become("Job").ended(3).log("error: no such table: orders")
+    world.status |= {"ready": False, "state": {"terminated": {"exitCode": 3, "reason": "Error"}}}
+    world.deployment_status = work._over("BackoffLimitExceeded")
+
+    assert found(world) == ["crash_loop.exit likely", "jobs.failed hint"]
+
+
 def test_a_run_that_failed_does_not_say_how_long_a_run_takes() -> None:
     world = guilty("deadline that was shortened")
     world.extra[0]["status"]["conditions"][0]["type"] = "Failed"

@@ -21,7 +21,7 @@ from faultline.diagnosis import records
 from faultline.diagnosis.documents import Document, Source, at, json_items, mapping, text
 from faultline.diagnosis.objects import Ended, Object, Waiting, Was
 from faultline.diagnosis.quantities import when
-from faultline.diagnosis.revisions import KEPT_AS, is_of, revisions
+from faultline.diagnosis.revisions import KEPT_AS, is_of, is_past, revisions
 from faultline.diagnosis.workloads import TEMPLATES, Part, Workload
 from faultline.model import Evidence, Resource
 
@@ -205,7 +205,7 @@ def _top(facts: Facts, pod: Object) -> tuple[str, str]:
 
 def _workload(facts: Facts, object: Object, pods: Iterable[Object]) -> Workload:
     whole = Workload(facts, object, tuple(pods))
-    kept = revisions(facts, object)
+    kept = revisions(facts, object, text(at(facts.incident, "fault.resource.name")))
     if not kept:
         return whole
     current, before = kept[-1], kept[0] if len(kept) == 2 else None
@@ -213,4 +213,6 @@ def _workload(facts: Facts, object: Object, pods: Iterable[Object]) -> Workload:
     left = tuple(p for p in whole.pods if not is_of(p, current))
     if current.kind == "ReplicaSet" and not mine:
         mine, left = left, ()
+    if is_past(object, current):
+        mine, left = (), whole.pods
     return replace(whole, pods=mine, current=current, before=before, left=left)

@@ -46,8 +46,12 @@ class Object:
 
     @property
     def revision(self) -> int:
-        """Number of a revision: a ReplicaSet's note, or what a ControllerRevision says itself."""
+        """Number of a revision: a ReplicaSet's note, a ControllerRevision's own, a run's ending.
+
+        A CronJob's runs are called after the minute they were due in, counted since 1970.
+        """
         noted = self.get("revision") if self.kind == CONTROLLER_REVISION else None
+        noted = self.name.rpartition("-")[2] if self.kind == "Job" else noted
         digits = text(noted or mapping(self.get("metadata.annotations")).get(REVISION))
         return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
 

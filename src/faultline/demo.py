@@ -90,6 +90,7 @@ def _settings(scenario: str, folder: Path, repository: Path, stream: str) -> Set
         cluster="prod-a",
         sse_endpoint=stream,
         quiet_s=QUIET_S,
+        close_after_s=QUIET_S,
         recorded_cluster=str(EXAMPLES / scenario),
         manifests=str(repository),
         images=True,
@@ -141,7 +142,7 @@ def _mend(line: Line, incident_id: str, repository: Path, alert: dict[str, Any],
         _title(say, "4", "No patch is safe here: people get an issue, one of them mends it by hand")
         expected = ClosedBecause.CLEARED
     _post(line.url + "/alertmanager", _resolved(alert))
-    closed = _wait(lambda: incidents.closed(incident_id), "the incident closed")
+    closed = _pinged(line, lambda: incidents.closed(incident_id), "the incident closed")
     say(f"  closed as {paint(closed.because.value, 'green', sys.stdout)}")
     if expected is not ClosedBecause.VERIFIED:
         return bool(closed.because is expected)
@@ -153,12 +154,7 @@ def _held(line: Line, incident_id: str, say: Say) -> bool:
     incidents = line.ports.incidents
     said = {keys.announced(FIX_VERIFIED), keys.announced(FIX_FAILED)}
 
-    def known() -> bool:
-        line.ping()
-        time.sleep(0.2)  # a second's worth of pings, not a thousand
-        return bool(said & incidents.names(incident_id))
-
-    _wait(known, "the fix was verified")
+    _pinged(line, lambda: said & incidents.names(incident_id), "the fix was verified")
     held = incidents.verification(incident_id)
     quiet = f"nothing came back for {QUIET_S} s (here; {Settings().quiet_s} s by default)"
     if held is None or held.outcome is not Outcome.VERIFIED:
@@ -166,6 +162,17 @@ def _held(line: Line, incident_id: str, say: Say) -> bool:
         return False
     say(f"  {quiet}: the fix held")
     return True
+
+
+def _pinged(line: Line, found: Callable[[], Any], what: str) -> Any:
+    """Wait for what a ping brings about: here it comes each moment, else each minute."""
+
+    def look() -> Any:
+        line.ping()
+        time.sleep(0.2)  # a second's worth of pings, not a thousand
+        return found()
+
+    return _wait(look, what)
 
 
 def _again(line: Line, incident_id: str, say: Say) -> bool:

@@ -88,6 +88,16 @@ def anti_affinity_with_a_rollout_that_adds_first(w: World) -> None:
     _pending(w, CROWDED)
 
 
+@case("scheduling.anti-affinity")
+def anti_affinity_with_a_node_that_is_closed(w: World) -> None:
+    w.workload_spec = {"replicas": 3}
+    _apart(w)
+    _node(w, "control", **{"kubernetes.io/hostname": "control"})
+    taint = "1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }"
+    crowded = "2 node(s) didn't match pod anti-affinity rules."
+    _pending(w, f"0/3 nodes are available: {taint}, {crowded}")
+
+
 @case("scheduling.anti-affinity", proved=False)
 def anti_affinity_with_enough_nodes(w: World) -> None:
     w.workload_spec = {"replicas": 2}

@@ -163,7 +163,7 @@ def test_what_is_proved_of_a_deployment_is_proved_of_other_kinds(case: Case, kin
 
 @pytest.mark.parametrize("kind", ["StatefulSet", "DaemonSet"])
 def test_without_the_revision_before_a_set_is_not_compared(kind: str) -> None:
-    world = GUILTY["memory limit lowered"].world(kind=kind)
+    world = GUILTY["probe path that the rollout changed"].world(kind=kind)
     world.previous = None
 
     verdict = diagnose(world.capsule())

@@ -113,6 +113,8 @@ def test_terms_are_alternatives_and_an_empty_one_takes_no_node() -> None:
 
 # placing
 
+GONE = "node.kubernetes.io/unreachable"
+
 
 @pytest.mark.parametrize(
     "name",
@@ -145,6 +147,14 @@ def test_a_node_without_the_label_takes_pods_that_keep_apart() -> None:
     world = guilty("anti affinity with more pods than nodes")
     more._node(world, "node-3")
     world.events[0]["message"] = world.events[0]["message"].replace("/2", "/3")
+
+    assert found(world) == ["scheduling.anti-affinity likely"]
+
+
+def test_a_node_that_is_gone_for_a_while_does_not_make_the_rule_wrong() -> None:
+    world = guilty("anti affinity with a node that is closed")
+    said = world.events[0]["message"]
+    world.events[0]["message"] = said.replace("node-role.kubernetes.io/control-plane", GONE)
 
     assert found(world) == ["scheduling.anti-affinity likely"]
 

@@ -21,6 +21,11 @@ REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 ANTI = f"spec.affinity.podAntiAffinity.{REQUIRED}"
 _OTHER_PODS = ("matchLabelKeys", "mismatchLabelKeys", "namespaces", "namespaceSelector")
 _TOO_MANY = re.compile(r"(\d{1,6}) Too many pods")
+# nodes that are closed to it for good; a taint of node.kubernetes.io is a node's passing state
+_CLOSED = re.compile(
+    r"(\d{1,6}) node\(s\) (?:had untolerated taint \{(?!node\.kubernetes\.io)"
+    r"|didn't match Pod's node affinity)"
+)
 _WAY = "Give it more nodes, fewer replicas, or a rule that is preferred and not required."
 
 
@@ -67,8 +72,12 @@ def _crowded(
     name: str, workload: Workload, said: Happening, places: int, field: str, rule: str
 ) -> Iterator[Finding]:
     needed, why, cited = _needed(workload)
-    short = 0 < places < needed
-    counted = f"{needed} pods {why}, {places} places" if short else "all places are taken"
+    closed = 0
+    if places == len(workload.facts.of("Node")):
+        closed = sum(int(m[1]) for m in _CLOSED.finditer(said.message))
+    short = 0 < places - closed < needed
+    beside = f", {closed} of them closed to it" if closed else ""
+    counted = f"{needed} pods {why}, {places} places{beside}" if short else "all places are taken"
     yield finding(
         name,
         proved_if(short and knows_all_nodes(workload, said)),

@@ -26,7 +26,7 @@ from faultline.model import Finding
 
 
 def analyze(facts: Facts) -> Iterable[Finding]:
-    """Say why the newest attempt to place a pod failed: the most exact reason."""
+    """Say why the newest attempt to place a pod failed: what is proved, else the most exact."""
     for workload in facts.workloads:
         yield from _gated(workload)
         if any(
@@ -35,7 +35,7 @@ def analyze(facts: Facts) -> Iterable[Finding]:
             said = next(workload.happenings("FailedScheduling"), None)
             conditions = _CONDITIONS if said else ()
             found = (f for condition in conditions if said for f in condition(workload, said))
-            yield from list(found)[:1]
+            yield from sorted(found, key=lambda f: -f.certainty.rank)[:1]
 
 
 def _gated(workload: Workload) -> Iterator[Finding]:
@@ -111,11 +111,11 @@ _CONDITIONS: tuple[Callable[[Workload, Happening], Iterator[Finding]], ...] = (
     _selector,
     node_affinity,
     too_large,
-    taint,
     host_port,
     anti_affinity,
     pod_affinity,
     spread,
     too_many,
+    taint,
     _full,
 )

@@ -13,11 +13,14 @@ from diagnosis_cases import GUILTY
 from diagnosis_world import World, at
 
 from faultline.capsule import Capsule
+from faultline.changes import refusal
 from faultline.diagnosis import diagnose
 from faultline.diagnosis.cron import fault_of
 from faultline.diagnosis.documents import Document, Source
 from faultline.diagnosis.node_labels import holds, selected, taken
 from faultline.diagnosis.objects import Object
+from faultline.model import PatchRules
+from faultline.proposal import propose
 
 
 def found(world: World) -> list[str]:
@@ -43,7 +46,7 @@ def about(world: World, kind: str, name: str) -> Capsule:
 @pytest.mark.parametrize(
     "schedule",
     ["*/5 * * * *", "0 0 1 jan mon", "0 9-17/2 * * 1-5", "1,2,3 * ? * SUN", "@hourly",
-     "@every 1h30m", "59 23 31 12 6", "0/15 * * * *"],
+     "@every 1h30m", "59 23 31 12 6", "0/15 * * * *", "TZ=Europe/Zurich 0 4 * * *"],
 )  # fmt: skip
 def test_a_schedule_that_the_controller_takes_has_no_fault(schedule: str) -> None:
     assert fault_of(schedule) == ""
@@ -570,3 +573,41 @@ def test_a_repository_that_delivers_another_workload_is_a_hint() -> None:
     world.workload_meta = {}
 
     assert found(world) == ["conditions.gitops-not-ready hint"]
+
+
+# from a finding to a patch
+
+BUDGET = b"""\
+apiVersion: policy/v1
+kind: PodDisruptionBudget
+metadata: {name: checkout, namespace: shop}
+spec:
+  minAvailable: 2  # both
+  selector: {matchLabels: {app: checkout}}
+"""
+
+
+def test_the_deadlock_of_a_budget_becomes_a_patch_of_its_file() -> None:
+    verdict = diagnose(guilty("budget that keeps every pod").capsule())
+
+    proposal = propose(verdict.diagnosis, {"k8s/pdb.yaml": BUDGET}, PatchRules(), revision="r1")
+
+    assert proposal.refused == {}
+    assert [f.after.splitlines()[4] for f in proposal.files] == ["  minAvailable: 1  # both"]
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("volume that the rollout made smaller", ""),
+        ("budget that lets none be missing", ""),
+        ("deadline that was shortened", "factor"),  # tenfold: people see it as advice
+        ("node affinity with a typo", "not-listed"),
+        ("autoscaler of a name with a typo", "metadata"),
+    ],
+)
+def test_the_patch_policy_has_the_last_word_on_what_is_proposed(name: str, reason: str) -> None:
+    (finding, *_) = diagnose(guilty(name).capsule()).findings
+
+    assert finding.changes
+    assert {refusal(c, PatchRules()).split(":")[0] for c in finding.changes} == {reason}

@@ -19,12 +19,14 @@ _FIELDS = (
     ("day of the week", 0, 6, tuple(_DAYS)),
 )
 _WORDS = {"@yearly", "@annually", "@monthly", "@weekly", "@daily", "@midnight", "@hourly"}
+_ZONE = re.compile(r"^(?:CRON_)?TZ=\S{1,60} +")  # old objects may have it before the fields
 _EVERY = re.compile(r"@every (\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+")
 _RANGE = re.compile(r"([^-/]+)(?:-([^-/]+))?(?:/([0-9]{1,5}))?")
 
 
 def fault_of(schedule: str) -> str:
     """Return what is wrong with a schedule, for a sentence; "" if nothing is."""
+    schedule = _ZONE.sub("", schedule)
     if schedule.startswith("@"):
         known = schedule in _WORDS or _EVERY.fullmatch(schedule)
         return "" if known else f"{schedule} is no known word"

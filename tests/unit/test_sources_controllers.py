@@ -35,10 +35,11 @@ def elsewhere(kind: str, name: str, namespace: str, **fields: Any) -> dict[str, 
     return thing(kind, name, metadata={"namespace": namespace}, **fields)
 
 
-def test_the_role_may_read_every_kind_that_is_asked_for() -> None:
-    documents = yaml.safe_load_all((ROOT / "infra/knative/agent-rbac.yaml").read_text())
-    role = next(d for d in documents if d["kind"] == "ClusterRole")
-    able = {(g, r) for rule in role["rules"] for g in rule["apiGroups"] for r in rule["resources"]}
+def test_the_context_step_may_read_every_kind_that_is_asked_for() -> None:
+    texts = [(ROOT / "infra/knative" / f).read_text() for f in ("agent-rbac.yaml", "rbac.yaml")]
+    roles = [d for t in texts for d in yaml.safe_load_all(t) if d["kind"] == "ClusterRole"]
+    rules = [rule for role in roles for rule in role["rules"]]
+    able = {(g, r) for rule in rules for g in rule["apiGroups"] for r in rule["resources"]}
 
     asked = {(prefix.split("/")[1] if prefix.startswith("apis/") else "", plural)
              for prefix, plural, _ in KINDS.values()}  # fmt: skip

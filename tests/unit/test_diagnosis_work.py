@@ -512,6 +512,15 @@ def test_a_fault_about_the_trigger_itself_is_about_it() -> None:
     assert diagnose(about(world, "Trigger", "orders")).proved
 
 
+def test_a_workload_that_is_called_like_a_trigger_is_not_the_trigger() -> None:
+    world = World(name="orders").loops(1).log("error: no such table")
+    said = 'Broker "gone" does not exist'
+    delivery._trigger(world, delivery.bad("BrokerReady", "BrokerDoesNotExist", said), "gone")
+
+    assert found(world) == ["crash_loop.exit likely", "knative.trigger-leads-nowhere hint"]
+    assert not diagnose(about(world, "Pod", world.pod_name)).proved
+
+
 def test_a_broker_that_has_been_made_since_is_not_missing() -> None:
     world = guilty("trigger of a broker with a typo").add("Broker", "defualt")
 

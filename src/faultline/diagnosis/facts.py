@@ -93,8 +93,9 @@ class Facts:
         return None
 
     def names_it(self, kind: str, name: str) -> bool:
-        """Say whether the fault itself names this object, or the workload behind it."""
-        return bool(name) and self._subject[2] == name and self._subject[0] in (kind, "")
+        """Say whether the fault itself names exactly this object."""
+        resource = mapping(at(self.incident, "fault.resource"))
+        return bool(name) and (resource.get("kind"), resource.get("name")) == (kind, name)
 
     @cached_property
     def happenings(self) -> tuple[records.Happening, ...]:

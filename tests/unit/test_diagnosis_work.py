@@ -533,6 +533,13 @@ def test_pods_of_a_revision_say_more_than_the_revision() -> None:
     assert found(world) == ["crash_loop.exit likely", "knative.revision-failed hint"]
 
 
+def test_a_revision_that_has_another_image_by_now_is_not_missing_it() -> None:
+    world = guilty("revision whose image does not exist")
+    world.extra[0]["spec"]["containers"][0]["image"] = "registry.example.com/shop/checkout:2.1"
+
+    assert found(world) == ["knative.revision-failed hint"]
+
+
 def test_an_image_that_another_revision_lacks_is_not_this_ones() -> None:
     world = guilty("revision whose image does not exist")
     world.workload_meta["ownerReferences"][0]["name"] = "checkout-00003"

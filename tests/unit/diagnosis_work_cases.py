@@ -107,7 +107,7 @@ def anti_affinity_with_enough_nodes(w: World) -> None:
 
 def _earlier_pod(w: World, name: str, priority: int = 0, **status: Any) -> None:
     kind, maker = w.maker
-    maker = maker.replace(w.hash, w.old_hash)
+    maker = maker.replace(w.hash, w.old_hash).replace("29735615", "29735600")
     owner = {"kind": kind, "name": maker, "controller": True}
     meta = {"labels": w.pod_labels(w.old_hash), "ownerReferences": [owner]}
     well = {"name": w.container, "ready": True, "state": {"running": {}}}

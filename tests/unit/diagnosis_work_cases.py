@@ -249,7 +249,7 @@ def storage_class_of_a_claim_template(w: World) -> None:
 
 def _headless(w: World) -> None:
     w.workload_spec = {"serviceName": f"{w.name}-headles"}
-    w.missing = [("Service", f"{w.name}-headles")]
+    w.gone("Service", f"{w.name}-headles")
     w.add("Service", f"{w.name}-headless", spec={"clusterIP": "None"})
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 
-import diagnosis_delivery_cases  # noqa: F401 - these three fill GUILTY
+import diagnosis_delivery_cases  # noqa: F401 - these four fill GUILTY
 import diagnosis_more_cases  # noqa: F401
+import diagnosis_net_cases  # noqa: F401
 import diagnosis_work_cases  # noqa: F401
 import pytest
 from diagnosis_cases import GUILTY, Case
@@ -25,7 +26,10 @@ CHANGED = {
     "Service",
 }
 # around pods that are well: with any other trouble they are hints
-AROUND = ("selectors", "autoscaling", "budgets", "gitops", "knative.trigger-leads-nowhere")
+AROUND = (
+    *("selectors", "autoscaling", "budgets", "gitops", "ingress", "gateway"),
+    "knative.trigger-leads-nowhere",
+)
 ALL = pytest.mark.parametrize("case", GUILTY.values(), ids=GUILTY.keys())
 # what the object alone shows to be wrong is still likely when the cluster says nothing of it
 VISIBLE = {GUILTY["schedule with an hour that is none"]: ["cronjobs.schedule"]}

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import diagnosis_delivery_cases  # noqa: F401 - these three fill GUILTY
+import diagnosis_delivery_cases  # noqa: F401 - these four fill GUILTY
 import diagnosis_more_cases  # noqa: F401
+import diagnosis_net_cases  # noqa: F401
 import diagnosis_work_cases  # noqa: F401
 from diagnosis_cases import GUILTY
 

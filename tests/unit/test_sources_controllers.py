@@ -1,4 +1,4 @@
-"""What is gathered around a workload besides what it refers to, and what may be read for it."""
+"""What is gathered around a workload besides what it refers to."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from test_sources_recorded import incident, record, thing
 
 from faultline.adapters.sources.cluster import ClusterSource
-from faultline.adapters.sources.live import KINDS
 from faultline.adapters.sources.recorded import RecordedCluster
 from faultline.capsule import Capsule
 from faultline.diagnosis import diagnose
 from faultline.diagnosis.facts import Facts
+from faultline.diagnosis.inventory import absent
 from faultline.model import Resource
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def gathered(folder: Path, kind: str, name: str = "checkout") -> Capsule:
@@ -35,18 +32,6 @@ def elsewhere(kind: str, name: str, namespace: str, **fields: Any) -> dict[str, 
     return thing(kind, name, metadata={"namespace": namespace}, **fields)
 
 
-def test_the_context_step_may_read_every_kind_that_is_asked_for() -> None:
-    texts = [(ROOT / "infra/knative" / f).read_text() for f in ("agent-rbac.yaml", "rbac.yaml")]
-    roles = [d for t in texts for d in yaml.safe_load_all(t) if d["kind"] == "ClusterRole"]
-    rules = [rule for role in roles for rule in role["rules"]]
-    able = {(g, r) for rule in rules for g in rule["apiGroups"] for r in rule["resources"]}
-
-    asked = {(prefix.split("/")[1] if prefix.startswith("apis/") else "", plural)
-             for prefix, plural, _ in KINDS.values()}  # fmt: skip
-
-    assert asked - able == {("", "serviceaccounts")}  # nobody may read those: it is asked and said
-
-
 def test_the_service_that_names_a_set_is_looked_for_and_its_absence_is_evidence(
     tmp_path: Path,
 ) -> None:
@@ -60,10 +45,10 @@ def test_the_service_that_names_a_set_is_looked_for_and_its_absence_is_evidence(
     capsule = gathered(tmp_path, "StatefulSet")
 
     assert {"service/checkout-headless"} == {n for n in named(capsule) if "service" in n}
-    gone = Facts(capsule).absent("Service", "checkout-headles")
+    gone = absent(Facts(capsule), "Service", "shop", "checkout-headles")
     assert gone is not None
     assert capsule.text(gone.file)[gone.start : gone.end] == '"checkout-headles"'
-    assert Facts(capsule).absent("Service", "payments") is None
+    assert absent(Facts(capsule), "Service", "shop", "payments") is None
 
 
 def test_a_pod_for_each_label_value_is_shown_where_one_waits_to_stand_beside_it(
@@ -134,7 +119,7 @@ def test_a_workload_of_knative_comes_with_its_revisions_triggers_and_broker(
         "trigger/orders",
         "broker/default",
     }
-    assert Facts(capsule).absent("Broker", "defualt") is not None
+    assert absent(Facts(capsule), "Broker", "shop", "defualt") is not None
 
 
 def test_what_delivers_a_workload_is_found_in_its_own_namespace(tmp_path: Path) -> None:
@@ -156,7 +141,11 @@ def test_what_delivers_a_workload_is_found_in_its_own_namespace(tmp_path: Path) 
 
     capsule = gathered(tmp_path, "Deployment")
 
-    assert {"application/shop", "kustomization/apps", "gitrepository/fleet"} < named(capsule)
+    assert {
+        "application/argocd~shop",
+        "kustomization/flux-system~apps",
+        "gitrepository/flux-system~fleet",
+    } < named(capsule)
     seen = json.loads(capsule.read("context/permissions.json"))["seen"]
     assert seen["GitRepository in flux-system"] == 1
     first = diagnose(capsule).findings[0]

@@ -14,15 +14,14 @@ import yaml
 
 from faultline.adapters.sources.cluster import ClusterSource
 from faultline.adapters.sources.live import KINDS, LiveCluster, connect
+from faultline.adapters.sources.lookout import CLUSTER_WIDE
 from faultline.adapters.sources.recorded import RecordedCluster
 from faultline.bridge.alertmanager import faults, parse
 from faultline.errors import Rejected, Unavailable
 from faultline.model import Incident
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples/clusters"
-PATHS = {
-    (prefix, plural): (kind, namespaced) for kind, (prefix, plural, namespaced) in KINDS.items()
-}
+PATHS = {path: (kind, kind not in CLUSTER_WIDE) for kind, path in KINDS.items()}
 
 
 class Api:
@@ -42,11 +41,12 @@ class Api:
             return (404, b"") if log is None else (200, log.encode())
         size = 2 if parts[0] == "api" else 3
         prefix, rest = "/".join(parts[:size]), parts[size:]
-        namespace = rest[1] if rest[0] == "namespaces" else ""
+        namespace = rest[1] if rest[0] == "namespaces" and len(rest) > 1 else ""
         if rest[-1] == "events":
             return self._listed(self.recorded.events(namespace), query)
-        kind, _ = PATHS[prefix, rest[-1]]
-        return self._listed(self.recorded.objects(kind, namespace), query)
+        kind, namespaced = PATHS[prefix, rest[-1]]
+        space = namespace or ("*" if namespaced else "")
+        return self._listed(self.recorded.objects(kind, space), query)
 
     def _listed(self, items: object, query: dict[str, str]) -> tuple[int, bytes]:
         bare = [

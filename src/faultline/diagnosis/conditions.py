@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from faultline.diagnosis.certificates import complaint
 from faultline.diagnosis.documents import text
 from faultline.diagnosis.facts import Facts, Object
 from faultline.diagnosis.wording import HINT, finding, one_line
@@ -16,13 +17,12 @@ from faultline.model import Finding
 _BAD = (
     ("Deployment", "Progressing", "False", "conditions.rollout-stuck"),
     ("Deployment", "ReplicaFailure", "True", "conditions.replicas-refused"),
-    ("Certificate", "Ready", "False", "conditions.certificate-not-ready"),
     ("APIService", "Available", "False", "conditions.api-not-available"),
 )
 
 
 def analyze(facts: Facts) -> Iterable[Finding]:
-    """Say which objects report that they are not well."""
+    """Say which objects report that they are not well; of certificates `certificates.py` does."""
     own = {id(w.object) for w in facts.workloads}
     for kind, condition, bad, name in _BAD:
         for object in facts.of(kind):
@@ -32,7 +32,10 @@ def analyze(facts: Facts) -> Iterable[Finding]:
 
 def says(object: Object, condition: str, bad: str, name: str) -> Iterator[Finding]:
     path = f"status.conditions[type={condition}]"
-    if text(object.get(f"{path}.status")) == bad:
+    of_certificate = name.endswith(".api-not-available") and complaint(
+        text(object.get(f"{path}.message"))
+    )
+    if text(object.get(f"{path}.status")) == bad and not of_certificate:
         reason = one_line(object.get(f"{path}.reason") or "no reason given")
         yield finding(
             name,

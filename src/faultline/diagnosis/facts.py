@@ -18,17 +18,16 @@ from typing import Any
 from faultline.capsule import Capsule
 from faultline.correlate import owner_of
 from faultline.diagnosis import records
-from faultline.diagnosis.documents import Document, Source, at, json_items, mapping, text
+from faultline.diagnosis.documents import Document, Source, at, mapping, text
 from faultline.diagnosis.objects import Ended, Object, Waiting, Was
 from faultline.diagnosis.quantities import when
 from faultline.diagnosis.revisions import KEPT_AS, is_of, is_past, revisions
 from faultline.diagnosis.workloads import TEMPLATES, Part, Workload
-from faultline.model import Evidence, Resource
+from faultline.model import Resource
 
 __all__ = ["Ended", "Facts", "Object", "Part", "Waiting", "Was", "Workload"]
 
 INCIDENT = "context/incident.json"
-INFO = "context/cluster-info.json"
 # Two kinds of one name, told apart by their API group.
 _KNATIVE = "serving.knative.dev/"
 _OBJECT = re.compile(r"context/objects/([^/]+)/[^/]+\.ya?ml")
@@ -77,20 +76,6 @@ class Facts:
 
     def object(self, kind: str, name: str) -> Object | None:
         return next((o for o in self.of(kind) if o.name == name), None)
-
-    def absent(self, kind: str, name: str) -> Evidence | None:
-        """Cite where the gathering step says that an object was looked for and is not there.
-
-        None if it does not say so: that an object is not in the capsule says nothing by itself.
-        """
-        source = self.source(INFO)
-        for value, start, end in json_items(source, "involvedResources"):
-            if value.get("missing") is True and (value.get("kind"), value.get("name")) == (
-                kind,
-                name,
-            ):
-                return source.find(json.dumps(name), start, end)
-        return None
 
     def names_it(self, kind: str, name: str) -> bool:
         """Say whether the fault itself names exactly this object."""

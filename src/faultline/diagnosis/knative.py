@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from faultline.diagnosis.conditions import says
 from faultline.diagnosis.documents import items, mapping, text
 from faultline.diagnosis.facts import Facts, Object, Workload
+from faultline.diagnosis.inventory import absent, within
 from faultline.diagnosis.quantities import nearest
 from faultline.diagnosis.wording import HINT, LIKELY, PROVED, finding, one_line, restore
 from faultline.model import Finding
@@ -109,7 +110,11 @@ def _undelivered(facts: Facts, trigger: Object) -> Iterator[Finding]:
         f"Trigger {trigger.name} names a {kind} that does not exist: {one_line(name)}",
         f"{trigger} delivers nothing: there is no {kind} {one_line(name)}."
         + (f" There is {near}." if near else ""),
-        [trigger.cite_state(condition), trigger.cite(field), facts.absent(kind, name)],
+        [
+            trigger.cite_state(condition),
+            trigger.cite(field),
+            absent(facts, kind, trigger.namespace, name),
+        ],
         actions=[restore(f"Name {near or 'one that exists'}.", f"{trigger} is Ready.")],
     )
 
@@ -128,7 +133,8 @@ def _no_broker(facts: Facts, trigger: Object) -> Wrong | None:
 def _no_subscriber(facts: Facts, trigger: Object) -> Wrong | None:
     status, _, message = trigger.state("SubscriberResolved")
     name, kind = text(trigger.get(_SUBSCRIBER)), text(trigger.get("spec.subscriber.ref.kind"))
-    there = facts.names("KnativeService") | facts.names("Service")
+    kinds = ("KnativeService", "Service")
+    there = {s.name for k in kinds for s in within(facts, k, trigger.namespace)}
     if status != "False" or "not found" not in message or f'"{name}"' not in message:
         return None
     return (

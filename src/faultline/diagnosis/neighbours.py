@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from faultline.diagnosis.crowding import REQUIRED
 from faultline.diagnosis.documents import child, item, items, mapping, number, text
 from faultline.diagnosis.facts import Workload
+from faultline.diagnosis.inventory import within
 from faultline.diagnosis.node_labels import labels_of, values_of
 from faultline.diagnosis.node_size import knows_all_nodes
 from faultline.diagnosis.quantities import nearest
@@ -29,19 +30,18 @@ def pod_affinity(workload: Workload, said: Happening) -> Iterator[Finding]:
     # an edit or two from one that pods have, or the rollout changed it.
     if "match pod affinity rules" not in said.message:
         return
+    pods = within(workload.facts, "Pod", workload.object.namespace)
     for i, term in enumerate(items(workload.get(AFFINITY))):
         wanted = mapping(mapping(term.get("labelSelector")).get("matchLabels"))
         for key, value in sorted(wanted.items()):
-            there = values_of(key, workload.facts.of("Pod"))
+            there = values_of(key, pods)
             if text(value) in there:
                 continue
             here = not (term.get("namespaces") or term.get("namespaceSelector"))
             field = child(f"{AFFINITY}[{i}].labelSelector.matchLabels", key)
             was = w if (w := workload.was(field)) and text(w.value) else None
             better = text(was.value) if was else nearest(text(value), there) if here else ""
-            beside = next(
-                (p for p in workload.facts.of("Pod") if labels_of(p).get(key) == better), None
-            )
+            beside = next((p for p in pods if labels_of(p).get(key) == better), None)
             yield finding(
                 "scheduling.pod-affinity",
                 proved_if(better and _ALL_BY_AFFINITY.search(said.message)),

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 
 from faultline.diagnosis.documents import mapping, number, text
 from faultline.diagnosis.facts import Facts, Object, Workload
+from faultline.diagnosis.inventory import absent, find, within
 from faultline.diagnosis.names import UNKNOWN, nameless
 from faultline.diagnosis.quantities import nearest
 from faultline.diagnosis.revisions import HASH
@@ -42,12 +43,13 @@ def _nameless(workload: Workload) -> Iterator[Finding]:
     # proved because: a program cannot resolve a name below this service, the set's `serviceName` is
     # that service, and who gathered looked for it and it is not there.
     name = text(workload.object.get("spec.serviceName"))
-    gone = workload.facts.absent("Service", name) if name else None
-    if not gone or workload.facts.object("Service", name):
+    space = workload.object.namespace
+    gone = absent(workload.facts, "Service", space, name) if name else None
+    if not gone:
         return
     logged = _unresolved(workload)
-    near = nearest(name, workload.facts.names("Service"))
-    beside = workload.facts.object("Service", near) if near else None
+    near = nearest(name, (s.name for s in within(workload.facts, "Service", space)))
+    beside = find(workload.facts, "Service", space, near) if near else None
     yield finding(
         "statefulsets.service-missing",
         PROVED if logged else HINT,

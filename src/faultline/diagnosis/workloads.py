@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from faultline.diagnosis import documents as docs
-from faultline.diagnosis.documents import item, items, mapping, number, text
+from faultline.diagnosis.documents import Source, item, items, mapping, number, text
 from faultline.diagnosis.objects import Ended, Object, Waiting, Was
 from faultline.diagnosis.quantities import when
 from faultline.diagnosis.records import Happening, LogSection, Rollout, Series
@@ -48,7 +48,7 @@ class Around(Protocol):
     def of(self, kind: str) -> Sequence[Object]: ...
     def names(self, kind: str) -> set[str]: ...
     def object(self, kind: str, name: str) -> Object | None: ...
-    def absent(self, kind: str, name: str) -> Evidence | None: ...
+    def source(self, file: str) -> Source: ...
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from faultline.adapters.sources.surroundings import Lookout
+from faultline.adapters.sources.lookout import Found, Lookout, found, labels_of, name_of
 
 Object = dict[str, Any]
-Found = tuple[str, str, str, Object | None]  # role, kind, name, the object if it is there
 
 KNATIVE_SERVICE = "serving.knative.dev/service"
 REVISIONS_MAX = 3
@@ -34,23 +32,6 @@ def around(
     yield from _delivery(workload, look)
 
 
-def _meta(value: Object) -> Object:
-    found: Object = value["metadata"]
-    return found
-
-
-def _name(value: Object) -> str:
-    return str(_meta(value)["name"])
-
-
-def _labels(value: Object) -> Object:
-    return _meta(value).get("labels") or {}
-
-
-def _found(role: str, value: Object) -> Found:
-    return role, str(value["kind"]), _name(value), value
-
-
 def _at(value: Any, *way: str) -> Any:
     for key in way:
         value = value.get(key) if isinstance(value, dict) else None
@@ -62,15 +43,9 @@ def _namesake(workload: Object, look: Lookout) -> Iterator[Found]:
     name = _at(workload, "spec", "serviceName")
     if workload["kind"] == "StatefulSet" and name:
         service = look.one("Service", str(name))
-        yield "service", "Service", str(name), service
+        yield Found("service", "Service", str(name), service)
         if service is None:
-            yield from _similar("Service", str(name), look)
-
-
-def _similar(kind: str, name: str, look: Lookout) -> Iterator[Found]:
-    there = {_name(o): o for o in look.all(kind)}
-    close = difflib.get_close_matches(name, there, n=3, cutoff=0.6)
-    yield from (_found("similar", there[n]) for n in close)
+            yield from look.similar("Service", str(name))
 
 
 def _neighbours(spec: Object, look: Lookout) -> Iterator[Found]:
@@ -80,14 +55,14 @@ def _neighbours(spec: Object, look: Lookout) -> Iterator[Found]:
     first: dict[tuple[str, str], Object] = {}
     for pod in look.all("Pod") if wanted else ():
         for key in wanted:
-            if key in _labels(pod):
-                first.setdefault((key, str(_labels(pod)[key])), pod)
-    yield from (_found("neighbour", p) for p in list(first.values())[:NEIGHBOURS_MAX])
+            if key in labels_of(pod):
+                first.setdefault((key, str(labels_of(pod)[key])), pod)
+    yield from (found("neighbour", p) for p in list(first.values())[:NEIGHBOURS_MAX])
 
 
 def _scalers(workload: Object, look: Lookout) -> Iterator[Found]:
     """Autoscalers that mean this workload by a wrong name; who else sizes it; the metrics API."""
-    name, kind = _name(workload), workload["kind"]
+    name, kind = name_of(workload), workload["kind"]
     own = False
     for scaler in look.all("HorizontalPodAutoscaler"):
         target = _at(scaler, "spec", "scaleTargetRef") or {}
@@ -95,43 +70,43 @@ def _scalers(workload: Object, look: Lookout) -> Iterator[Found]:
         own = own or target.get("name") == name
         if target.get("kind") == kind and "FailedGetScale" in said:
             if difflib.get_close_matches(name, [str(target.get("name"))], cutoff=0.6):
-                yield _found("autoscaler", scaler)
+                yield found("autoscaler", scaler)
         elif target.get("name") == name and "metrics API" in said:
-            yield from (_found("api", a) for a in look.all("APIService")
-                        if _name(a).endswith("metrics.k8s.io"))  # fmt: skip
+            yield from (found("api", a) for a in look.all("APIService")
+                        if name_of(a).endswith("metrics.k8s.io"))  # fmt: skip
     for vertical in look.all("VerticalPodAutoscaler") if own else ():
         if _at(vertical, "spec", "targetRef", "name") == name:
-            yield _found("autoscaler", vertical)
+            yield found("autoscaler", vertical)
 
 
 def _knative(workload: Object, look: Lookout) -> Iterator[Found]:
     """A Knative Service's revisions, newest first, and the triggers that lead to it."""
-    service = str(_labels(workload).get(KNATIVE_SERVICE) or "")
+    service = str(labels_of(workload).get(KNATIVE_SERVICE) or "")
     if workload["kind"] == "Trigger":
         yield from _of_trigger(workload, look)
     if not service:
         return
-    revisions = [r for r in look.all("Revision") if _labels(r).get(KNATIVE_SERVICE) == service]
-    revisions.sort(key=lambda r: str(_meta(r).get("creationTimestamp", "")), reverse=True)
-    yield from (_found("revision", r) for r in revisions[:REVISIONS_MAX])
+    revisions = [r for r in look.all("Revision") if labels_of(r).get(KNATIVE_SERVICE) == service]
+    revisions.sort(key=lambda r: str(r["metadata"].get("creationTimestamp", "")), reverse=True)
+    yield from (found("revision", r) for r in revisions[:REVISIONS_MAX])
     for trigger in look.all("Trigger"):
         if _at(trigger, "spec", "subscriber", "ref", "name") == service:
-            yield _found("trigger", trigger)
+            yield found("trigger", trigger)
             yield from _of_trigger(trigger, look)
 
 
 def _of_trigger(trigger: Object, look: Lookout) -> Iterator[Found]:
     broker = str(_at(trigger, "spec", "broker") or "default")
-    found = look.one("Broker", broker)
-    yield "broker", "Broker", broker, found
-    if found is None:
-        yield from _similar("Broker", broker, look)
+    value = look.one("Broker", broker)
+    yield Found("broker", "Broker", broker, value)
+    if value is None:
+        yield from look.similar("Broker", broker)
 
 
 def _delivery(workload: Object, look: Lookout) -> Iterator[Found]:
     """The Argo CD or Flux objects that the workload was delivered by, wherever they live."""
-    labels = _labels(workload)
-    notes = _meta(workload).get("annotations") or {}
+    labels = labels_of(workload)
+    notes = workload["metadata"].get("annotations") or {}
     tracked = str(notes.get("argocd.argoproj.io/tracking-id", "")).split(":", 1)[0]
     argo = ("", "argocd")
     names = (tracked, labels.get("argocd.argoproj.io/instance"),
@@ -142,15 +117,15 @@ def _delivery(workload: Object, look: Lookout) -> Iterator[Found]:
         start = f"{group}.toolkit.fluxcd.io"
         if name := str(labels.get(f"{start}/name") or ""):
             where = str(labels.get(f"{start}/namespace") or "")
-            for found in _first(kind, name, (where,), look):
-                yield found
-                yield from _source(found[3] or {}, where, look)
+            for delivery in _first(kind, name, (where,), look):
+                yield delivery
+                yield from _source(delivery.value or {}, where, look)
 
 
 def _first(kind: str, name: str, places: Sequence[str], look: Lookout) -> Iterator[Found]:
     for place in places:
         if value := look.one(kind, name, place):
-            yield _found("delivery", value)
+            yield found("delivery", value)
             return
 
 

@@ -8,58 +8,69 @@ that is not installed has no objects; one that we may not see is said in `permis
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
 from faultline.adapters import kubeconfig
+from faultline.adapters.sources.lookout import CLUSTER_WIDE, EVERYWHERE
 from faultline.errors import Rejected, Unavailable
 from faultline.limits import context_file_bytes_max, log_lines_per_container
 
 Object = dict[str, Any]
-Answer = tuple[int, bytes]
-Get = Callable[[str, dict[str, str]], Answer]  # path and query -> status and body
+Get = Callable[[str, dict[str, str]], kubeconfig.Answer]  # path and query -> status and body
 
-TIMEOUT_S = 10
 LIST_MAX = 500
 
-# kind -> (group and version, plural, has it a namespace)
+# kind -> (group and version, plural); which have no namespace says CLUSTER_WIDE
 KINDS = {
-    "Pod": ("api/v1", "pods", True),
-    "Service": ("api/v1", "services", True),
-    "Endpoints": ("api/v1", "endpoints", True),
-    "ConfigMap": ("api/v1", "configmaps", True),
-    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims", True),
-    "PersistentVolume": ("api/v1", "persistentvolumes", False),
-    "ResourceQuota": ("api/v1", "resourcequotas", True),
-    "LimitRange": ("api/v1", "limitranges", True),
-    "ServiceAccount": ("api/v1", "serviceaccounts", True),
-    "Node": ("api/v1", "nodes", False),
-    "Deployment": ("apis/apps/v1", "deployments", True),
-    "ReplicaSet": ("apis/apps/v1", "replicasets", True),
-    "StatefulSet": ("apis/apps/v1", "statefulsets", True),
-    "DaemonSet": ("apis/apps/v1", "daemonsets", True),
-    "ControllerRevision": ("apis/apps/v1", "controllerrevisions", True),
-    "Job": ("apis/batch/v1", "jobs", True),
-    "CronJob": ("apis/batch/v1", "cronjobs", True),
-    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers", True),
-    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets", True),
-    "Ingress": ("apis/networking.k8s.io/v1", "ingresses", True),
-    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies", True),
-    "EndpointSlice": ("apis/discovery.k8s.io/v1", "endpointslices", True),
-    "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses", False),
-    "Rollout": ("apis/argoproj.io/v1alpha1", "rollouts", True),
-    "Application": ("apis/argoproj.io/v1alpha1", "applications", True),
-    "Kustomization": ("apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations", True),
-    "HelmRelease": ("apis/helm.toolkit.fluxcd.io/v2", "helmreleases", True),
-    "GitRepository": ("apis/source.toolkit.fluxcd.io/v1", "gitrepositories", True),
-    "Revision": ("apis/serving.knative.dev/v1", "revisions", True),
-    "Trigger": ("apis/eventing.knative.dev/v1", "triggers", True),
-    "Broker": ("apis/eventing.knative.dev/v1", "brokers", True),
-    "VerticalPodAutoscaler": ("apis/autoscaling.k8s.io/v1", "verticalpodautoscalers", True),
-    "APIService": ("apis/apiregistration.k8s.io/v1", "apiservices", False),
+    "Pod": ("api/v1", "pods"),
+    "Service": ("api/v1", "services"),
+    "Endpoints": ("api/v1", "endpoints"),
+    "ConfigMap": ("api/v1", "configmaps"),
+    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
+    "PersistentVolume": ("api/v1", "persistentvolumes"),
+    "ResourceQuota": ("api/v1", "resourcequotas"),
+    "LimitRange": ("api/v1", "limitranges"),
+    "ServiceAccount": ("api/v1", "serviceaccounts"),
+    "Node": ("api/v1", "nodes"),
+    "Deployment": ("apis/apps/v1", "deployments"),
+    "ReplicaSet": ("apis/apps/v1", "replicasets"),
+    "StatefulSet": ("apis/apps/v1", "statefulsets"),
+    "DaemonSet": ("apis/apps/v1", "daemonsets"),
+    "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
+    "Job": ("apis/batch/v1", "jobs"),
+    "CronJob": ("apis/batch/v1", "cronjobs"),
+    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
+    "Ingress": ("apis/networking.k8s.io/v1", "ingresses"),
+    "IngressClass": ("apis/networking.k8s.io/v1", "ingressclasses"),
+    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
+    "EndpointSlice": ("apis/discovery.k8s.io/v1", "endpointslices"),
+    "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses"),
+    "Namespace": ("api/v1", "namespaces"),
+    "APIService": ("apis/apiregistration.k8s.io/v1", "apiservices"),
+    "GatewayClass": ("apis/gateway.networking.k8s.io/v1", "gatewayclasses"),
+    "Gateway": ("apis/gateway.networking.k8s.io/v1", "gateways"),
+    "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
+    "GRPCRoute": ("apis/gateway.networking.k8s.io/v1", "grpcroutes"),
+    "Certificate": ("apis/cert-manager.io/v1", "certificates"),
+    "AdminNetworkPolicy": ("apis/policy.networking.k8s.io/v1alpha1", "adminnetworkpolicies"),
+    "ClusterNetworkPolicy": ("apis/policy.networking.k8s.io/v1alpha2", "clusternetworkpolicies"),
+    "CiliumNetworkPolicy": ("apis/cilium.io/v2", "ciliumnetworkpolicies"),
+    "CiliumClusterwideNetworkPolicy": ("apis/cilium.io/v2", "ciliumclusterwidenetworkpolicies"),
+    "CalicoNetworkPolicy": ("apis/crd.projectcalico.org/v1", "networkpolicies"),
+    "GlobalNetworkPolicy": ("apis/crd.projectcalico.org/v1", "globalnetworkpolicies"),
+    "Rollout": ("apis/argoproj.io/v1alpha1", "rollouts"),
+    "Application": ("apis/argoproj.io/v1alpha1", "applications"),
+    "Kustomization": ("apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations"),
+    "HelmRelease": ("apis/helm.toolkit.fluxcd.io/v2", "helmreleases"),
+    "GitRepository": ("apis/source.toolkit.fluxcd.io/v1", "gitrepositories"),
+    "Revision": ("apis/serving.knative.dev/v1", "revisions"),
+    "Trigger": ("apis/eventing.knative.dev/v1", "triggers"),
+    "Broker": ("apis/eventing.knative.dev/v1", "brokers"),
+    "VerticalPodAutoscaler": ("apis/autoscaling.k8s.io/v1", "verticalpodautoscalers"),
 }
 
 
@@ -80,10 +91,11 @@ class LiveCluster:
             raise Rejected("Secrets are never read")
         if kind not in KINDS:
             return []
-        prefix, plural, namespaced = KINDS[kind]
-        if namespaced != bool(namespace):
+        prefix, plural = KINDS[kind]
+        if (kind in CLUSTER_WIDE) == bool(namespace):
             return []
-        where = f"namespaces/{quote(namespace, safe='')}/" if namespaced else ""
+        one = namespace not in ("", EVERYWHERE)
+        where = f"namespaces/{quote(namespace, safe='')}/" if one else ""
         version = prefix.partition("/")[2]
         return [
             {"apiVersion": version, "kind": kind} | item
@@ -157,40 +169,5 @@ def _object(body: bytes) -> Object:
 
 
 def connect() -> Get:
-    """Return GET on the cluster that this process runs in, or of KUBECONFIG.
-
-    The official client finds address, certificates and token; it has another interface in every
-    generation for reading plain JSON, so the requests are httpx's.
-    """
-    import httpx
-
-    found: Any = kubeconfig.load().Configuration.get_default_copy()
-    pair = (found.cert_file, found.key_file) if found.cert_file else None
-    api = httpx.Client(
-        base_url=found.host,
-        verify=_trust(found),
-        cert=pair,
-        timeout=TIMEOUT_S,
-        follow_redirects=False,
-        trust_env=False,
-    )
-
-    def get(path: str, query: dict[str, str]) -> Answer:
-        headers = {  # asked for each time: a bound token is replaced while we run
-            auth["key"]: auth["value"]
-            for auth in found.auth_settings().values()
-            if auth["in"] == "header" and auth["value"]
-        }
-        try:
-            answer = api.get(path, params=query, headers=headers)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"the API server did not answer: {type(error).__name__}") from None
-        return answer.status_code, answer.content
-
-    return get
-
-
-def _trust(found: Any) -> ssl.SSLContext | bool:
-    if not found.verify_ssl:
-        return False
-    return ssl.create_default_context(cafile=found.ssl_ca_cert) if found.ssl_ca_cert else True
+    """Return GET on the cluster that this process runs in, or of KUBECONFIG."""
+    return kubeconfig.api().get

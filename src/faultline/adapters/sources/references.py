@@ -60,3 +60,9 @@ def backends(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from backends(value)
+
+
+def secrets_of(spec: Object) -> Iterator[str]:
+    """Yield the Secrets that a pod's spec names, or that an Ingress serves TLS with."""
+    yield from (name for kind, name in references(spec) if kind == "Secret")
+    yield from (str(t["secretName"]) for t in spec.get("tls") or () if t.get("secretName"))

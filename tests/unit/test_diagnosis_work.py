@@ -7,6 +7,7 @@ from typing import Any
 
 import diagnosis_delivery_cases as delivery
 import diagnosis_more_cases as more
+import diagnosis_net_cases as net
 import diagnosis_work_cases as work
 import pytest
 from diagnosis_cases import GUILTY
@@ -627,3 +628,75 @@ def test_the_patch_policy_has_the_last_word_on_what_is_proposed(name: str, reaso
 
     assert finding.changes
     assert {refusal(c, PatchRules()).split(":")[0] for c in finding.changes} == {reason}
+
+
+# where the network is why
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["namespace with a typo", "host network with the nodes dns", "port that the rollout changed",
+     "workload that may not reach out to that port", "egress that forgets dns",
+     "target port that nothing listens on", "certificate that has expired"],
+)  # fmt: skip
+def test_whom_an_init_container_cannot_reach_is_why_it_goes_on_and_on(name: str) -> None:
+    world, case = guilty(name), GUILTY[name]
+    main = world.main
+    work._init(world, "wait-for-db", env=main["env"])
+    for spec in (world.spec, world.previous):
+        assert spec is not None
+        spec["initContainers"] = [spec["initContainers"][0] | {"env": spec["containers"][0]["env"]}]
+        spec["containers"][0] = spec["containers"][0] | {"env": []}
+    world.logs = world.logs.replace(f"/{world.container} ", "/wait-for-db ")
+
+    verdict = diagnose(world.capsule())
+
+    assert found(world) == [f"{case.analyzer} proved", "starting.blocked likely"]
+    assert verdict.diagnosis is not None
+
+
+def test_what_only_the_main_container_cannot_reach_does_not_explain_the_one_before_it() -> None:
+    world = guilty("namespace with a typo")
+    work._init(world, "warm-up")
+
+    assert not diagnose(world.capsule()).proved
+
+
+def test_a_metrics_api_with_an_expired_certificate_is_one_cause() -> None:
+    world = guilty("autoscaler without a metrics server")
+    net.certificate(world, "data", notAfter=net.ENDED)
+    net.api_service_with_an_expired_certificate(world)
+
+    verdict = diagnose(world.capsule())
+
+    assert found(world) == ["certificates.expired proved", "autoscaling.no-metrics hint"]
+    assert verdict.proved
+
+
+def test_services_and_pods_of_another_namespace_are_not_nearly_right() -> None:
+    world = guilty("headless service with a typo")
+    [service] = [o for o in world.extra if o["kind"] == "Service"]
+    service["metadata"]["namespace"] = "other"
+
+    [finding] = diagnose(world.capsule()).findings
+
+    assert finding.certainty.value == "proved"
+    assert "There is" not in finding.statement
+
+
+def test_a_pod_of_another_namespace_is_not_one_to_stand_beside() -> None:
+    world = guilty("pod affinity with a typo")
+    for pod in (o for o in world.extra if o["kind"] == "Pod"):
+        pod["metadata"]["namespace"] = "other"
+
+    assert not diagnose(world.capsule()).proved
+
+
+def test_endpoints_of_another_namespace_do_not_show_that_a_service_leads_somewhere() -> None:
+    world = guilty("selector with a typo")
+    labels = {"kubernetes.io/service-name": world.name}
+    meta = {"namespace": "other", "labels": labels}
+    ready = [{"addresses": ["10.0.0.1"]}]
+    world.add("EndpointSlice", "elsewhere", metadata=meta, endpoints=ready)
+
+    assert diagnose(world.capsule()).proved

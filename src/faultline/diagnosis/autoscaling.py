@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from faultline.diagnosis.certificates import complaint
 from faultline.diagnosis.documents import at, number, text
 from faultline.diagnosis.facts import Facts, Object, Workload
 from faultline.diagnosis.quantities import nearest
@@ -71,16 +72,17 @@ def _blind(scaler: Object, workload: Workload) -> Iterator[Finding]:
 
 def _unmeasured(scaler: Object, workload: Workload) -> Iterator[Finding]:
     # proved because: the autoscaler says that the API server has no metrics API, or cannot reach
-    # it; nothing in the workload can change that.
+    # it; nothing in the workload can change that. Is a certificate why, `certificates.py` says so.
     status, _, message = scaler.state("ScalingActive")
     match = _NO_API.search(message)
     if status == "True" or not match:
         return
     api = next((a for a in workload.facts.of("APIService") if a.state("Available")[0] == "False"
                 and match["api"] in a.name), None)  # fmt: skip
+    refused = api and complaint(api.state("Available")[2])
     yield finding(
         "autoscaling.no-metrics",
-        PROVED if workload.ready else HINT,
+        PROVED if workload.ready and not refused else HINT,
         f"{scaler.name} cannot measure: the API {match['api']} does not answer",
         f"{scaler} cannot scale {workload}: the cluster does not serve {match['api']}.",
         [scaler.cite_state("ScalingActive"), api.cite_state("Available") if api else None],

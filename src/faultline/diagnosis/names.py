@@ -99,7 +99,7 @@ def _unknown(
             was.evidence if was else None,
             near.cite("metadata.name") if near else None,
         ],
-        rules_out=("crash_loop.exit", "probes", "starting"),
+        rules_out=part.follows,
         actions=[restore("Name a host that exists.", becomes_ready(part.workload))],
         changes=[part.change(place.field, after, "the name that exists")]
         if place and after and not redacted(after)
@@ -142,7 +142,7 @@ def _elsewhere(
             gone,
             *(s.cite("metadata") for s in named[:1]),
         ],
-        rules_out=("crash_loop.exit", "probes"),
+        rules_out=part.follows,
         actions=[restore(step, becomes_ready(part.workload))],
         changes=[part.change(place.field, after, "where the Service is")]
         if place and after and not redacted(after)

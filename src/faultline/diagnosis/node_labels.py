@@ -1,4 +1,4 @@
-"""Which nodes a rule about labels takes: node selector terms as the scheduler reads them. Pure.
+"""What a rule about labels takes: label selectors, and node selector terms. Pure.
 
 Operators of core/v1 NodeSelectorRequirement: In, NotIn, Exists, DoesNotExist, Gt, Lt. Terms are
 alternatives, the expressions of one term hold together; a term without any takes no node.
@@ -22,7 +22,7 @@ def values_of(key: str, objects: Iterable[Object]) -> set[str]:
     return {labels[key] for o in objects if key in (labels := labels_of(o))}
 
 
-def holds(expression: dict[str, Any], labels: dict[str, str]) -> bool:
+def holds(expression: dict[str, Any], labels: dict[str, Any]) -> bool:
     """Say whether one expression is true of an object with these labels."""
     key, operator = text(expression.get("key")), text(expression.get("operator"))
     values = [text(v) for v in listed(expression.get("values"))]
@@ -31,7 +31,8 @@ def holds(expression: dict[str, Any], labels: dict[str, str]) -> bool:
         return (has and labels[key] in values) == (operator == "In")
     if operator in ("Exists", "DoesNotExist"):
         return has == (operator == "Exists")
-    return has and bool(values) and _compared(operator, labels[key], values[0])
+    compares = has and values and operator in ("Gt", "Lt")
+    return bool(compares) and _compared(operator, text(labels[key]), values[0])
 
 
 def _compared(operator: str, value: str, bound: str) -> bool:
@@ -55,11 +56,14 @@ def taken(terms: Sequence[dict[str, Any]], nodes: Iterable[Object]) -> list[Obje
     return [n for n in nodes if any(term_takes(t, n) for t in terms)]
 
 
+def matches(selector: dict[str, Any], labels: dict[str, Any]) -> bool:
+    """Say whether a label selector (metav1.LabelSelector) selects; an empty one selects all."""
+    equal = all(labels.get(k) == v for k, v in mapping(selector.get("matchLabels")).items())
+    return equal and all(holds(e, labels) for e in items(selector.get("matchExpressions")))
+
+
 def selected(selector: Any, labels: dict[str, str]) -> bool:
-    """Say whether a label selector (`matchLabels`, `matchExpressions`) takes these labels."""
+    """Say whether a selector that asks for something takes these labels."""
     rules = mapping(selector)
-    pairs, expressions = mapping(rules.get("matchLabels")), items(rules.get("matchExpressions"))
-    return bool(pairs or expressions) and (
-        all(labels.get(k) == text(v) for k, v in pairs.items())
-        and all(holds(e, labels) for e in expressions)
-    )
+    asks = mapping(rules.get("matchLabels")) or items(rules.get("matchExpressions"))
+    return bool(asks) and matches(rules, labels)

@@ -269,6 +269,12 @@ class Part:
         """One of its containers ran for the first time or restarted lately, or is not ready."""
         return not self.ready or bool(self.ended)
 
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """Findings that are consequences when it cannot reach what it needs."""
+        # it ends, or is not ready; what is run before the others keeps them from starting
+        return ("probes", "crash_loop.exit", *["starting.blocked"] * self.init)
+
     def happenings(self, *reasons: str) -> list[Happening]:
         """Events about this container; those that name no container count too."""
         mark = f"{{{self.name}}}"

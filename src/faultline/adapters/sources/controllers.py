@@ -61,19 +61,16 @@ def _neighbours(spec: Object, look: Lookout) -> Iterator[Found]:
 
 
 def _scalers(workload: Object, look: Lookout) -> Iterator[Found]:
-    """Autoscalers that mean this workload by a wrong name; who else sizes it; the metrics API."""
+    """Autoscalers that mean this workload by a wrong name; who else sizes it."""
     name, kind = name_of(workload), workload["kind"]
     own = False
     for scaler in look.all("HorizontalPodAutoscaler"):
         target = _at(scaler, "spec", "scaleTargetRef") or {}
         said = str(_at(scaler, "status", "conditions"))
         own = own or target.get("name") == name
-        if target.get("kind") == kind and "FailedGetScale" in said:
-            if difflib.get_close_matches(name, [str(target.get("name"))], cutoff=0.6):
-                yield found("autoscaler", scaler)
-        elif target.get("name") == name and "metrics API" in said:
-            yield from (found("api", a) for a in look.all("APIService")
-                        if name_of(a).endswith("metrics.k8s.io"))  # fmt: skip
+        near = difflib.get_close_matches(name, [str(target.get("name"))], cutoff=0.6)
+        if target.get("kind") == kind and "FailedGetScale" in said and near:
+            yield found("autoscaler", scaler)
     for vertical in look.all("VerticalPodAutoscaler") if own else ():
         if _at(vertical, "spec", "targetRef", "name") == name:
             yield found("autoscaler", vertical)

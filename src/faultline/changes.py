@@ -111,7 +111,7 @@ _KINDS = {
     "NetworkPolicy": "network: network policies are never changed",
     "Ingress": "network: hosts and routes are never changed",
     "Service": "network: services are never changed",
-    "PodDisruptionBudget": "budget: disruption budgets are never changed",
+    "PodDisruptionBudget": "budget: of a disruption budget only its number may change",
     "ResourceQuota": "quota: quotas are never changed",
     "LimitRange": "quota: limit ranges are never changed",
     "CustomResourceDefinition": "cluster: definitions of the cluster are never changed",
@@ -213,6 +213,34 @@ def _replicas(context: _Context) -> str:
     return ""
 
 
+def _budget(context: _Context) -> str:
+    """A disruption budget that keeps every pod: one may go at a time, and one has to stay."""
+    before, after = context.change.before, context.change.after
+    step = -1 if context.path[-1] == "minAvailable" else 1
+    if not isinstance(before, int) or not isinstance(after, int):
+        return f"budget: expected numbers, no shares, got {before!r:.20} and {after!r:.20}"
+    if after != before + step or after < 1 or (step == 1 and before != 0):
+        return "budget: one pod may be missing where none might, and at least one has to stay"
+    return ""
+
+
+def _longer(context: _Context) -> str:
+    """How long a Job may run: longer only."""
+    before, after = context.change.before, context.change.after
+    if not isinstance(before, int) or not isinstance(after, int) or after <= before:
+        return f"deadline: a run may only be given more time, got {before!r:.20} to {after!r:.20}"
+    factor = context.rules.factor_max
+    too_far = after > before * factor
+    return f"factor: {before} to {after} seconds, up to {factor:g} times is allowed" * too_far
+
+
+def _room(context: _Context) -> str:
+    """The bound of a volume that lives with the pod, where there is one."""
+    if context.change.before is None:
+        return "quantity: expected a bound before; none is added"
+    return _amount(context)
+
+
 def _timing(context: _Context) -> str:
     last, after = context.path[-1], context.change.after
     most = seconds_max if str(last).endswith("Seconds") else threshold_max
@@ -302,22 +330,28 @@ _POD_RULES: tuple[tuple[re.Pattern[str], _Rule], ...] = tuple(
         (rf"{_CONTAINER}image", _image),
         (r"volumes\[\]\.configMap\.(name|items\[\]\.key)", _reference),
         (r"volumes\[\]\.secret\.(secretName|items\[\]\.key)", _secret_reference),
+        (r"volumes\[\]\.emptyDir\.sizeLimit", _room),
         (r"imagePullSecrets\[\]\.name", _secret_reference),
     )
 )
 
 
+_WHOLE: dict[tuple[str, str], _Rule] = {
+    **{(kind, "spec.replicas"): _replicas for kind in _SCALED},
+    ("HorizontalPodAutoscaler", "spec.minReplicas"): _replicas,
+    ("HorizontalPodAutoscaler", "spec.maxReplicas"): _replicas,
+    ("PersistentVolumeClaim", "spec.resources.requests.storage"): _grown,
+    ("PodDisruptionBudget", "spec.minAvailable"): _budget,
+    ("PodDisruptionBudget", "spec.maxUnavailable"): _budget,
+    ("Job", "spec.activeDeadlineSeconds"): _longer,
+    ("CronJob", "spec.jobTemplate.spec.activeDeadlineSeconds"): _longer,
+}
+
+
 def _rule_of(kind: str, path: Path) -> _Rule:
     """Return the rule that a field is judged by; `_refuse` where none is named."""
-    if kind in _SCALED and path == ("spec", "replicas"):
-        return _replicas
-    if kind == "HorizontalPodAutoscaler" and path in (
-        ("spec", "minReplicas"),
-        ("spec", "maxReplicas"),
-    ):
-        return _replicas
-    if kind == "PersistentVolumeClaim" and path == ("spec", "resources", "requests", "storage"):
-        return _grown
+    if found := _WHOLE.get((kind, ".".join(map(str, path)))):
+        return found
     rest = pod_path(kind, path)
     shape = ".".join(_shape(step) for step in rest or ()).replace(".[]", "[]")
     return next((rule for pattern, rule in _POD_RULES if pattern.fullmatch(shape)), _refuse)

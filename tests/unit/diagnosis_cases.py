@@ -17,17 +17,18 @@ class Case:
     analyzer: str
     changes: Callable[[World], dict[str, Any]]  # field, below the pod template's spec -> value
     proved: bool = True
+    kind: str = "Deployment"
 
-    def world(self, **names: str) -> World:
-        world = World(**names)
+    def world(self, *, kind: str = "", **names: str) -> World:
+        world = World(**names).become(kind or self.kind)
         self.break_(world)
         return world
 
     def expected(self, world: World) -> dict[str, Any]:
         """What to propose; a field of another object is written as `<kind> <path>`."""
-        start = "spec.template.spec."
+        start = "spec.jobTemplate." * (world.kind == "CronJob") + "spec.template.spec."
         return {
-            field if " " in field else f"Deployment {start}{field}": value
+            field if " " in field else f"{world.kind} {start}{field}": value
             for field, value in self.changes(world).items()
         }
 
@@ -36,11 +37,15 @@ GUILTY: dict[str, Case] = {}
 
 
 def case(
-    analyzer: str, changes: Callable[[World], dict[str, Any]] | None = None, *, proved: bool = True
+    analyzer: str,
+    changes: Callable[[World], dict[str, Any]] | None = None,
+    *,
+    proved: bool = True,
+    kind: str = "Deployment",
 ) -> Callable[[Break], Break]:
     def note(break_: Break) -> Break:
         name = break_.__name__.replace("_", " ")
-        GUILTY[name] = Case(break_, analyzer, changes or (lambda world: {}), proved)
+        GUILTY[name] = Case(break_, analyzer, changes or (lambda world: {}), proved, kind)
         return break_
 
     return note

@@ -118,7 +118,8 @@ def target_port_with_a_typo(w: World) -> None:
 
 def _refused(w: World, said: str) -> None:
     message = f'Error creating: pods "{w.pod_name}" is forbidden: {said}'
-    w.event("FailedCreate", message, kind="ReplicaSet", name=f"{w.name}-{w.hash}")
+    kind, name = w.maker
+    w.event("FailedCreate", message, kind=kind, name=name)
 
 
 @case("quota.exceeded", of("resources.limits.memory", "256Mi"))
@@ -229,7 +230,7 @@ def node_that_was_low_on_memory(w: World) -> None:
 
 
 def _scaler(w: World, *conditions: dict[str, Any]) -> None:
-    target = {"kind": "Deployment", "name": w.name}
+    target = {"kind": w.kind, "name": w.name}
     spec = {"scaleTargetRef": target, "maxReplicas": 5}
     w.add("HorizontalPodAutoscaler", w.name, spec=spec, status={"conditions": list(conditions)})
 

@@ -1,4 +1,6 @@
-"""A small cluster as a capsule, for tests of the analyzers: one Deployment, two revisions, a pod.
+"""A small cluster as a capsule, for tests of the analyzers: one workload, two revisions, a pod.
+
+It is a Deployment unless it becomes something else, before anything is broken.
 
 Everything is named by the arguments, so that a test can rename all of it. Objects are written as
 the context source writes them: YAML files, `k8s-events.json`, `logs.txt`, `metrics.json`.
@@ -13,13 +15,10 @@ from typing import Any
 
 import yaml
 
+from faultline.adapters.sources.lookout import CLUSTER_WIDE
 from faultline.capsule import Capsule
 
 DAY = "2026-11-21"
-CLUSTER_WIDE = (
-    *("Node", "StorageClass", "PersistentVolume", "Namespace"),
-    *("IngressClass", "GatewayClass", "APIService"),
-)
 
 
 def at(clock: str) -> str:
@@ -32,6 +31,7 @@ class World:
     ) -> None:
         self.name, self.namespace, self.container = name, namespace, container
         self.hash, self.old_hash = "7d9f6c5b4", "5c8b7d6f9"
+        self.kind = "Deployment"
         self.pod_name = f"{name}-{self.hash}-x2x9z"
         self.spec: dict[str, Any] = {
             "containers": [
@@ -63,10 +63,30 @@ class World:
         self.files: dict[str, bytes] = {}
         self.pod_status: dict[str, Any] = {"phase": "Running"}
         self.deployment_status: dict[str, Any] = {}
+        self.workload_spec: dict[str, Any] = {}  # beside replicas, selector and template
+        self.workload_meta: dict[str, Any] = {}
+        self.pod_meta: dict[str, Any] = {}
         self.fault_labels: dict[str, str] = {}
         self.shuffle: int | None = None
-        self.missing: list[dict[str, Any]] = []
-        self.seen: dict[str, int] = {}
+        self.missing: list[dict[str, Any]] = []  # looked for, and not there
+        self.seen: dict[str, int] = {}  # how many of a kind there were
+
+    def become(self, kind: str) -> World:
+        """Be a workload of another kind, whose pods are called and owned accordingly."""
+        self.kind = kind
+        ends = {"StatefulSet": "0", "DaemonSet": "x2x9z", "Job": "x2x9z"}
+        ends |= {"CronJob": "29735615-x2x9z", "Deployment": f"{self.hash}-x2x9z"}
+        self.pod_name = f"{self.name}-{ends[kind]}"
+        return self
+
+    @property
+    def maker(self) -> tuple[str, str]:
+        """Kind and name of the object that makes the pods."""
+        if self.kind == "Deployment":
+            return "ReplicaSet", f"{self.name}-{self.hash}"
+        return (
+            ("Job", f"{self.name}-29735615") if self.kind == "CronJob" else (self.kind, self.name)
+        )
 
     # what is wrong
 
@@ -170,54 +190,94 @@ class World:
     # the capsule
 
     def objects(self) -> list[dict[str, Any]]:
-        current = self._replicas(self.hash, 7, self.spec, "10:02")
-        found = [self._deployment(), current, self._pod(), *self.extra]
-        if self.previous is not None:
-            found.append(self._replicas(self.old_hash, 6, self.previous, "08:00"))
+        found = [self._workload(), self._pod(), *self.extra]
+        if self.kind in ("Deployment", "StatefulSet", "DaemonSet"):
+            found.append(self._revision(self.hash, 7, self.spec, "10:02"))
+            if self.previous is not None:
+                found.append(self._revision(self.old_hash, 6, self.previous, "08:00"))
+        if self.kind == "CronJob":
+            found += self._runs({o["metadata"]["name"] for o in found})
         return found
+
+    def _runs(self, there: set[str]) -> list[dict[str, Any]]:
+        """The newest run of a CronJob, and one before, where a test has not made its own."""
+        owner = [{"kind": "CronJob", "name": self.name, "controller": True}]
+        specs = {f"{self.name}-29735600": self.previous, self.maker[1]: self.spec}
+        return [
+            {
+                "kind": "Job",
+                "metadata": self._meta(name, ownerReferences=owner),
+                "spec": {"template": self._template(spec)},
+            }
+            for name, spec in specs.items()
+            if name not in there and spec is not None
+        ]
 
     def _meta(self, name: str, **more: Any) -> dict[str, Any]:
         return {"name": name, "namespace": self.namespace, **more}
 
-    def _deployment(self) -> dict[str, Any]:
+    def _template(self, spec: dict[str, Any]) -> dict[str, Any]:
+        return {"metadata": {"labels": {"app": self.name}}, "spec": spec}
+
+    def _workload(self) -> dict[str, Any]:
         annotations = {"deployment.kubernetes.io/revision": "7"}
-        template = {"metadata": {"labels": {"app": self.name}}, "spec": self.spec}
+        spec: dict[str, Any] = {"template": self._template(self.spec)}
+        if self.kind == "CronJob":
+            spec = {"schedule": "*/5 * * * *", "jobTemplate": {"spec": spec}}
+        elif self.kind != "Job":
+            spec["selector"] = {"matchLabels": {"app": self.name}}
+            spec |= {} if self.kind == "DaemonSet" else {"replicas": 1}
+        revision = {"annotations": annotations} if self.kind == "Deployment" else {}
+        sets = {"StatefulSet": {"updateRevision": f"{self.name}-{self.hash}"}}
         return {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": self._meta(self.name, annotations=annotations, generation=7),
-            "spec": {
-                "replicas": 1,
-                "selector": {"matchLabels": {"app": self.name}},
-                "template": template,
-            },
-            "status": self.deployment_status,
+            "apiVersion": "batch/v1" if "Job" in self.kind else "apps/v1",
+            "kind": self.kind,
+            "metadata": self._meta(self.name, generation=7, **revision, **self.workload_meta),
+            "spec": _merged(spec, self.workload_spec),
+            "status": sets.get(self.kind, {}) | self.deployment_status,
         }
 
-    def _replicas(
+    def _revision(
         self, hash_: str, revision: int, spec: dict[str, Any], clock: str
     ) -> dict[str, Any]:
         meta = self._meta(
             f"{self.name}-{hash_}",
             annotations={"deployment.kubernetes.io/revision": str(revision)},
             creationTimestamp=at(clock),
-            ownerReferences=[{"kind": "Deployment", "name": self.name, "controller": True}],
+            ownerReferences=[{"kind": self.kind, "name": self.name, "controller": True}],
         )
-        template = {"metadata": {"labels": {"app": self.name}}, "spec": spec}
+        template = self._template(spec)
+        if self.kind == "Deployment":
+            return {
+                "apiVersion": "apps/v1",
+                "kind": "ReplicaSet",
+                "metadata": meta,
+                "spec": {"template": template},
+            }
+        meta.pop("annotations")
         return {
             "apiVersion": "apps/v1",
-            "kind": "ReplicaSet",
+            "kind": "ControllerRevision",
             "metadata": meta,
-            "spec": {"template": template},
+            "revision": revision,
+            "data": {"spec": {"template": {"$patch": "replace", **template}}},
         }
 
+    def pod_labels(self, hash_: str) -> dict[str, str]:
+        made = {"Deployment": ("pod-template-hash", hash_)}
+        made["StatefulSet"] = ("controller-revision-hash", f"{self.name}-{hash_}")
+        made["DaemonSet"] = ("controller-revision-hash", hash_)
+        return {"app": self.name} | dict([made[self.kind]] if self.kind in made else [])
+
     def _pod(self) -> dict[str, Any]:
-        owner = {"kind": "ReplicaSet", "name": f"{self.name}-{self.hash}", "controller": True}
-        labels = {"app": self.name, "pod-template-hash": self.hash}
+        kind, name = self.maker
+        owner = {"kind": kind, "name": name, "controller": True}
+        labels = self.pod_labels(self.hash)
+        meta = self._meta(self.pod_name, labels=labels, ownerReferences=[owner], **self.pod_meta)
         return {
             "apiVersion": "v1",
             "kind": "Pod",
-            "metadata": self._meta(self.pod_name, labels=labels, ownerReferences=[owner]),
+            "metadata": meta,
             "spec": self._pod_spec(),
             "status": {**self.pod_status, "containerStatuses": [self.status]},
         }
@@ -244,9 +304,15 @@ class World:
         return Capsule(files)
 
     def _incident(self) -> dict[str, Any]:
-        resource = {"kind": "Deployment", "name": self.name, "namespace": self.namespace}
+        resource = {"kind": self.kind, "name": self.name, "namespace": self.namespace}
         fault = {"name": "KubePodCrashLooping", "resource": resource, "labels": self.fault_labels}
         return {"id": "x", "fault": fault, "opened_at": at("10:15")}
+
+
+def _merged(value: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    """Return a value with more laid over it, mapping by mapping."""
+    both = {k for k in value.keys() & more.keys() if isinstance(value[k], dict)}
+    return value | more | {k: _merged(value[k], more[k]) for k in both}
 
 
 def _shuffled(value: Any, chance: random.Random) -> Any:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import diagnosis_more_cases  # noqa: F401 - fills GUILTY
+import diagnosis_delivery_cases  # noqa: F401 - these four fill GUILTY
+import diagnosis_more_cases  # noqa: F401
 import diagnosis_net_cases  # noqa: F401
+import diagnosis_work_cases  # noqa: F401
 from diagnosis_cases import GUILTY
 
 ROOT = Path(__file__).resolve().parents[2]

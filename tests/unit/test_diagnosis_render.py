@@ -5,7 +5,9 @@ from __future__ import annotations
 import datetime as dt
 import re
 
-import diagnosis_more_cases  # noqa: F401 - fills GUILTY
+import diagnosis_delivery_cases  # noqa: F401 - these three fill GUILTY
+import diagnosis_more_cases  # noqa: F401
+import diagnosis_work_cases  # noqa: F401
 import pytest
 from diagnosis_cases import GUILTY
 from diagnosis_world import World

@@ -14,15 +14,14 @@ import yaml
 
 from faultline.adapters.sources.cluster import ClusterSource
 from faultline.adapters.sources.live import KINDS, LiveCluster, connect
+from faultline.adapters.sources.lookout import CLUSTER_WIDE
 from faultline.adapters.sources.recorded import RecordedCluster
 from faultline.bridge.alertmanager import faults, parse
 from faultline.errors import Rejected, Unavailable
 from faultline.model import Incident
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples/clusters"
-PATHS = {
-    (prefix, plural): (kind, namespaced) for kind, (prefix, plural, namespaced) in KINDS.items()
-}
+PATHS = {path: (kind, kind not in CLUSTER_WIDE) for kind, path in KINDS.items()}
 
 
 class Api:

@@ -91,19 +91,15 @@ def analyze(facts: Facts) -> Iterable[Finding]:
         if text(certificate.get("status.conditions[type=Ready].status")) == "False":
             waiting = list(_not_issued(facts, certificate))
             yield from waiting or [_not_ready(certificate)]
-    for who, cited, sure in _complaints(facts):
-        if said := complaint(cited.quote):
-            yield _refused(facts, who, said, cited, sure=sure)
-
-
-def _complaints(facts: Facts) -> Iterator[tuple[str, Evidence, bool]]:
-    """Yield who says something of a certificate, where, and whether that is about today."""
     for part in facts.parts:
-        if logged := part.logs(_ANY):
-            yield str(part), logged[1], part.fresh
+        logged = part.logs(_ANY)
+        if logged and (said := complaint(logged[1].quote)):
+            found = _refused(facts, str(part), said, logged[1], sure=part.fresh)
+            yield found.model_copy(update={"rules_out": part.follows})
     for service in facts.of("APIService"):
-        if cited := service.cite("status.conditions[type=Available].message"):
-            yield f"The API server, asking {service},", cited, True
+        cited = service.cite("status.conditions[type=Available].message")
+        if cited and (said := complaint(cited.quote)):
+            yield _refused(facts, f"The API server, asking {service},", said, cited, sure=True)
 
 
 def _refused(facts: Facts, who: str, said: Complaint, cited: Evidence, *, sure: bool) -> Finding:
@@ -123,7 +119,6 @@ def _refused(facts: Facts, who: str, said: Complaint, cited: Evidence, *, sure: 
             found.cite(field or "spec.dnsNames") if found else None,
             found.cite("status.conditions") if found else None,
         ],
-        rules_out=("probes", "crash_loop.exit"),
         actions=[restore(_advice(said, found), "The connection is made.")],
     )
 

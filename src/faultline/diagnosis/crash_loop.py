@@ -37,7 +37,8 @@ def _killed(part: Part) -> bool:
 
 
 def _exits(part: Part) -> Iterator[Finding]:
-    looping = any(w.reason == "CrashLoopBackOff" for w in part.waiting)
+    of_job = part.workload.object.kind in ("Job", "CronJob")  # they are tried anew, in new pods
+    looping = of_job or any(w.reason == "CrashLoopBackOff" for w in part.waiting)
     if not part.ended or not (looping or part.fresh) or part.logs(UNKNOWN):
         return
     end, logged = part.ended[0], part.logs(_ERROR)

@@ -83,7 +83,7 @@ def _not_the_clusters(
             was.evidence if was else None,
             service.cite("metadata.name"),
         ],
-        rules_out=("probes", "crash_loop.exit", "names"),
+        rules_out=(*part.follows, "names"),
         actions=[restore(f"Set dnsPolicy to {better}.", becomes_ready(workload))],
         changes=[workload.change(field, better, "asks the cluster's DNS first")],
     )
@@ -161,7 +161,7 @@ def _finding(
             service.cite("metadata.name"),
             beside,
         ],
-        rules_out=("probes", "crash_loop.exit", "names"),
+        rules_out=(*part.follows, "names"),
         actions=[restore(f"Correct {field}.", becomes_ready(workload))],
         changes=changes,
     )
@@ -203,6 +203,6 @@ def _not_ready(part: Part, peer: Peer, said: Evidence) -> Finding:
         f"{part} gets no answer from the cluster's DNS; none of the {len(peer.pods)} pods of "
         f"{service} is ready.",
         [said, peer.pods[0].cite("status.containerStatuses"), peer.service.cite("spec.selector")],
-        rules_out=("probes", "crash_loop.exit"),
+        rules_out=part.follows,
         actions=[restore(f"Make the pods of {service} ready.", "Names resolve again.")],
     )

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
+from faultline.diagnosis.disks import all_disks, empty_dir, ranked
 from faultline.diagnosis.documents import text
 from faultline.diagnosis.facts import Facts, Object, Workload
+from faultline.diagnosis.preemption import preempted
 from faultline.diagnosis.quantities import quantity
 from faultline.diagnosis.wording import LIKELY, PROVED, becomes_ready, finding, restore
 from faultline.model import Finding
@@ -22,8 +25,10 @@ def analyze(facts: Facts) -> Iterable[Finding]:
     """Say why pods of a workload were evicted."""
     for workload in facts.workloads:
         evicted = [p for p in workload.pods if text(p.get("status.reason")) == "Evicted"]
-        found = [f for pod in evicted for f in (*_own(workload, pod), *_node(workload, pod))]
-        yield from found[:1]
+        ways = (_own, empty_dir, all_disks, ranked, _node)
+        found = (f for pod in evicted for way in ways for f in way(workload, pod))
+        yield from islice(found, 1)
+        yield from islice(preempted(workload), 1)
 
 
 def _own(workload: Workload, pod: Object) -> Iterator[Finding]:

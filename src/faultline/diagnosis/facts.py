@@ -21,12 +21,15 @@ from faultline.diagnosis import records
 from faultline.diagnosis.documents import Document, Source, at, mapping, text
 from faultline.diagnosis.objects import Ended, Object, Waiting, Was
 from faultline.diagnosis.quantities import when
+from faultline.diagnosis.revisions import KEPT_AS, is_of, is_past, revisions
 from faultline.diagnosis.workloads import TEMPLATES, Part, Workload
 from faultline.model import Resource
 
 __all__ = ["Ended", "Facts", "Object", "Part", "Waiting", "Was", "Workload"]
 
 INCIDENT = "context/incident.json"
+# Two kinds of one name, told apart by their API group.
+_KNATIVE = "serving.knative.dev/"
 _OBJECT = re.compile(r"context/objects/([^/]+)/[^/]+\.ya?ml")
 
 
@@ -73,6 +76,11 @@ class Facts:
 
     def object(self, kind: str, name: str) -> Object | None:
         return next((o for o in self.of(kind) if o.name == name), None)
+
+    def names_it(self, kind: str, name: str) -> bool:
+        """Say whether the fault itself names exactly this object."""
+        resource = mapping(at(self.incident, "fault.resource"))
+        return bool(name) and (resource.get("kind"), resource.get("name")) == (kind, name)
 
     @cached_property
     def happenings(self) -> tuple[records.Happening, ...]:
@@ -134,7 +142,7 @@ class Facts:
         if namespace and own.namespace and namespace != own.namespace:
             return False
         named = text(at(self.incident, "fault.resource.name"))
-        if named in {p.name for p in workload.pods} | {
+        if named in {p.name for p in (*workload.pods, *workload.left)} | {
             workload.current.name if workload.current else ""
         }:
             return bool(named)
@@ -145,6 +153,8 @@ def _object(source: Source, folder: str) -> Object | None:
     doc = Document.parse(source)
     name = text(at(doc.value, "metadata.name"))
     kind = text(at(doc.value, "kind")) or folder.capitalize()
+    if kind == "Service" and text(at(doc.value, "apiVersion")).startswith(_KNATIVE):
+        kind = "KnativeService"
     return Object(kind, text(at(doc.value, "metadata.namespace")), name, doc) if name else None
 
 
@@ -167,8 +177,8 @@ def _top(facts: Facts, pod: Object) -> tuple[str, str]:
     kind, name = pod.kind, pod.name
     owner = pod.owner
     for _ in range(4):
-        if not owner[1]:
-            break
+        if not owner[1] or (kind in KEPT_AS and owner[0] not in TEMPLATES):
+            break  # an operator's own object above it has no template that we could read
         kind, name = owner
         above = facts.object(kind, name)
         owner = above.owner if above else ("", "")
@@ -181,19 +191,14 @@ def _top(facts: Facts, pod: Object) -> tuple[str, str]:
 
 def _workload(facts: Facts, object: Object, pods: Iterable[Object]) -> Workload:
     whole = Workload(facts, object, tuple(pods))
-    if object.kind != "Deployment":
+    kept = revisions(facts, object, text(at(facts.incident, "fault.resource.name")))
+    if not kept:
         return whole
-    sets = [r for r in facts.of("ReplicaSet") if _owns(object, r)]
-    sets.sort(key=lambda r: r.revision)
-    newest = [r for r in sets if not object.revision or r.revision <= object.revision][-2:]
-    if not newest:
-        return whole
-    current = newest[-1]
-    mine = tuple(p for p in whole.pods if p.owner == ("ReplicaSet", current.name))
-    before = newest[0] if len(newest) == 2 else None
-    return replace(whole, pods=mine or whole.pods, current=current, before=before)
-
-
-def _owns(deployment: Object, replicas: Object) -> bool:
-    same = replicas.namespace == deployment.namespace
-    return same and replicas.owner == ("Deployment", deployment.name)
+    current, before = kept[-1], kept[0] if len(kept) == 2 else None
+    mine = tuple(p for p in whole.pods if is_of(p, current))
+    left = tuple(p for p in whole.pods if not is_of(p, current))
+    if current.kind == "ReplicaSet" and not mine:
+        mine, left = left, ()
+    if is_past(object, current):
+        mine, left = (), whole.pods
+    return replace(whole, pods=mine, current=current, before=before, left=left)

@@ -30,7 +30,7 @@ def within(facts: Around, kind: str, namespace: str) -> list[Object]:
     return [o for o in facts.of(kind) if o.namespace == namespace]
 
 
-def absent(facts: Facts, kind: str, namespace: str, name: str) -> Evidence | None:
+def absent(facts: Around, kind: str, namespace: str, name: str) -> Evidence | None:
     """Cite the record that an object was looked for and is not there; None if nobody looked."""
     if find(facts, kind, namespace, name):
         return None

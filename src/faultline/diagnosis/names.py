@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from faultline.diagnosis.documents import child, item, items, text
-from faultline.diagnosis.facts import Facts, Object, Part, Was
+from faultline.diagnosis.facts import Facts, Object, Part, Was, Workload
 from faultline.diagnosis.inventory import absent, find, within
 from faultline.diagnosis.peers import service_of, split
 from faultline.diagnosis.quantities import nearest
@@ -32,8 +32,16 @@ def analyze(facts: Facts) -> Iterable[Finding]:
     for part in facts.parts:
         if part.fresh and (logged := part.logs(UNKNOWN)):
             host = next((g for g in logged[0].groups() if g), "")
-            if not service_of(facts, part.workload.object.namespace, host):
+            known = service_of(facts, part.workload.object.namespace, host)
+            if not known and not nameless(part.workload, host):
                 yield _finding(facts, part, host, logged[1])
+
+
+def nameless(workload: Workload, host: str) -> bool:
+    """Say whether a host is one of a StatefulSet's own, whose Service is missing altogether."""
+    service, space = text(workload.object.get("spec.serviceName")), workload.object.namespace
+    below = service and service in host.split(".")
+    return bool(below and absent(workload.facts, "Service", space, service))
 
 
 @dataclass(frozen=True)
@@ -91,7 +99,7 @@ def _unknown(
             was.evidence if was else None,
             near.cite("metadata.name") if near else None,
         ],
-        rules_out=("crash_loop.exit", "probes"),
+        rules_out=part.follows,
         actions=[restore("Name a host that exists.", becomes_ready(part.workload))],
         changes=[part.change(place.field, after, "the name that exists")]
         if place and after and not redacted(after)
@@ -134,7 +142,7 @@ def _elsewhere(
             gone,
             *(s.cite("metadata") for s in named[:1]),
         ],
-        rules_out=("crash_loop.exit", "probes"),
+        rules_out=part.follows,
         actions=[restore(step, becomes_ready(part.workload))],
         changes=[part.change(place.field, after, "where the Service is")]
         if place and after and not redacted(after)

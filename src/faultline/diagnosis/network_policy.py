@@ -109,7 +109,7 @@ def _finding(
             peer.service.cite("spec.ports"),
             _labels(part.workload),
         ],
-        rules_out=("probes", "crash_loop.exit", "names", "services"),
+        rules_out=(*part.follows, "names", "services"),
         actions=[restore(advice, becomes_ready(part.workload))],
     )
 

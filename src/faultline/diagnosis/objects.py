@@ -9,6 +9,7 @@ from typing import Any
 from faultline.diagnosis.documents import Document, at, items, mapping, text
 from faultline.model import Evidence, Target
 
+CONTROLLER_REVISION = "ControllerRevision"
 REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -45,8 +46,37 @@ class Object:
 
     @property
     def revision(self) -> int:
-        digits = text(mapping(self.get("metadata.annotations")).get(REVISION))
+        """Number of a revision: a ReplicaSet's note, a ControllerRevision's own, a run's ending.
+
+        A CronJob's runs are called after the minute they were due in, counted since 1970.
+        """
+        noted = self.get("revision") if self.kind == CONTROLLER_REVISION else None
+        noted = self.name.rpartition("-")[2] if self.kind == "Job" else noted
+        digits = text(noted or mapping(self.get("metadata.annotations")).get(REVISION))
         return int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
+
+    def kept(self, field: str) -> Any:
+        """Return a field of the pod template that this revision keeps."""
+        return self.get(f"{self._template}.{field}")
+
+    def cite_kept(self, field: str) -> Evidence | None:
+        return self.cite(f"{self._template}.{field}")
+
+    @property
+    def _template(self) -> str:
+        inside = self.kind == CONTROLLER_REVISION  # apps/v1, ControllerRevision: data is a patch
+        return "data.spec.template" if inside else "spec.template"
+
+    def state(self, condition: str) -> tuple[str, str, str]:
+        """Return status, reason and message of a condition; "" for what it does not say."""
+        said = mapping(self.get(f"status.conditions[type={condition}]"))
+        return text(said.get("status")), text(said.get("reason")), text(said.get("message"))
+
+    def cite_state(self, condition: str) -> Evidence | None:
+        """Quote what a condition says: its message, else its reason, else its status."""
+        path = f"status.conditions[type={condition}]"
+        fields = (f for f in ("message", "reason", "status") if self.get(f"{path}.{f}"))
+        return next((e for e in (self.cite(f"{path}.{f}") for f in fields) if e), None)
 
     def __str__(self) -> str:
         return f"{self.kind} {self.namespace + '/' if self.namespace else ''}{self.name}"

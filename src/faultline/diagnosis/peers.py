@@ -10,7 +10,8 @@ from faultline.diagnosis.attempts import Attempt
 from faultline.diagnosis.documents import items, mapping, number, text
 from faultline.diagnosis.facts import Object, Workload
 from faultline.diagnosis.inventory import alive, find, ready, within
-from faultline.diagnosis.policies import End, Flow, matches
+from faultline.diagnosis.node_labels import matches
+from faultline.diagnosis.policies import End, Flow
 from faultline.diagnosis.workloads import Around
 
 # Services that answer for DNS, and the labels of the pods that do: kubeadm, OpenShift, RKE2.

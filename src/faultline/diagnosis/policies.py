@@ -9,12 +9,13 @@ a namespace that the capsule does not have cannot be compared.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from faultline.diagnosis.documents import items, listed, mapping, text
 from faultline.diagnosis.facts import Object
+from faultline.diagnosis.node_labels import matches
 
 INGRESS, EGRESS = "Ingress", "Egress"
 # Kinds that may allow or deny what a NetworkPolicy does not: where there are any, nothing is sure.
@@ -151,26 +152,6 @@ def _in_block(block: dict[str, Any], other: End) -> bool | None:
         return None
     inside = (a in network and not any(a in block for block in out) for a in addresses)
     return None if any(inside) else False
-
-
-def matches(selector: dict[str, Any], labels: dict[str, Any]) -> bool:
-    """Say whether a label selector selects; an empty one selects everything."""
-    equal = all(labels.get(k) == v for k, v in mapping(selector.get("matchLabels")).items())
-    return equal and all(_holds(e, labels) for e in items(selector.get("matchExpressions")))
-
-
-_OPERATORS: dict[str, Callable[[str | None, Sequence[Any]], bool]] = {
-    "In": lambda value, values: value is not None and value in values,
-    "NotIn": lambda value, values: value not in values,
-    "Exists": lambda value, values: value is not None,
-    "DoesNotExist": lambda value, values: value is None,
-}
-
-
-def _holds(expression: dict[str, Any], labels: dict[str, Any]) -> bool:
-    operator = _OPERATORS.get(text(expression.get("operator")))
-    value = labels.get(text(expression.get("key")))
-    return operator is not None and operator(value, listed(expression.get("values")))
 
 
 def _open_match(selector: dict[str, Any], labels: dict[str, Any], *, complete: bool) -> bool | None:

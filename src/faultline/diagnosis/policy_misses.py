@@ -9,12 +9,12 @@ from typing import Any
 from faultline.diagnosis.documents import child, items, mapping, text
 from faultline.diagnosis.facts import Facts, Object
 from faultline.diagnosis.inventory import knows_all, within
+from faultline.diagnosis.node_labels import matches
 from faultline.diagnosis.policies import (
     INGRESS,
     End,
     Flow,
     directions,
-    matches,
     peers_match,
     port_matches,
     rules,

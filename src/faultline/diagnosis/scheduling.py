@@ -1,12 +1,15 @@
-"""Pods that no node takes: requests larger than any node, selectors nobody matches, taints."""
+"""Pods that no node takes: the most exact of what the scheduler's words and the nodes explain."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
 
-from faultline.diagnosis.documents import child, mapping, text
+from faultline.diagnosis.crowding import anti_affinity, host_port, too_many
+from faultline.diagnosis.documents import child, items, mapping, text
 from faultline.diagnosis.facts import Facts, Workload
+from faultline.diagnosis.neighbours import pod_affinity, spread
+from faultline.diagnosis.node_affinity import node_affinity
 from faultline.diagnosis.node_size import knows_all_nodes, too_large
 from faultline.diagnosis.quantities import nearest
 from faultline.diagnosis.records import Happening
@@ -23,15 +26,42 @@ from faultline.model import Finding
 
 
 def analyze(facts: Facts) -> Iterable[Finding]:
-    """Say why the newest attempt to place a pod failed: the most exact reason."""
+    """Say why the newest attempt to place a pod failed: what is proved, else the most exact."""
     for workload in facts.workloads:
+        yield from _gated(workload)
         if any(
             p.get("status.phase") == "Pending" and not p.get("spec.nodeName") for p in workload.pods
         ):
             said = next(workload.happenings("FailedScheduling"), None)
             conditions = _CONDITIONS if said else ()
             found = (f for condition in conditions if said for f in condition(workload, said))
-            yield from list(found)[:1]
+            yield from sorted(found, key=lambda f: -f.certainty.rank)[:1]
+
+
+def _gated(workload: Workload) -> Iterator[Finding]:
+    # proved because: the scheduler says that the pods wait at a gate, and the rollout put it there.
+    for pod in workload.pods:
+        if pod.state("PodScheduled")[1] != "SchedulingGated":
+            continue
+        gates = [one_line(g.get("name"), 60) for g in items(pod.get("spec.schedulingGates"))]
+        was = workload.was("spec.schedulingGates")
+        brought = was and not was.value and workload.get("spec.schedulingGates")
+        since = f"; revision {was.revision} had none" if was and brought else ""
+        yield finding(
+            "scheduling.gated",
+            proved_if(brought),
+            f"Pods wait at the scheduling gate {', '.join(gates)}",
+            f"Pods of {workload} wait until somebody opens the gate {', '.join(gates)}{since}.",
+            [
+                pod.cite_state("PodScheduled"),
+                workload.cite("spec.schedulingGates") or pod.cite("spec.schedulingGates"),
+                was.evidence if was and brought else None,
+            ],
+            actions=[
+                restore("Let its controller open the gate, or drop it.", becomes_ready(workload))
+            ],
+        )
+        return
 
 
 def _selector(workload: Workload, said: Happening) -> Iterator[Finding]:
@@ -79,7 +109,13 @@ def _full(workload: Workload, said: Happening) -> Iterator[Finding]:
 
 _CONDITIONS: tuple[Callable[[Workload, Happening], Iterator[Finding]], ...] = (
     _selector,
+    node_affinity,
     too_large,
+    host_port,
+    anti_affinity,
+    pod_affinity,
+    spread,
+    too_many,
     taint,
     _full,
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 from faultline.diagnosis.documents import child, mapping, text
 from faultline.diagnosis.facts import Facts, Object, Workload
+from faultline.diagnosis.inventory import within
 from faultline.diagnosis.quantities import nearest
 from faultline.diagnosis.service_ports import change, selects, wrong_port
 from faultline.diagnosis.wording import HINT, PROVED, finding, one_line, restore
@@ -29,7 +30,8 @@ def _misses(service: Object, selector: dict[str, Any], workload: Workload) -> It
     # proved because: the service has no endpoints, this workload's ready pods have all of its
     # labels but one, that one differs by an edit or two (or the rollout changed it), and the
     # service has the workload's name. Else a workload that the capsule lacks may be meant.
-    pods, labels = workload.facts.of("Pod"), mapping(workload.get("metadata.labels"))
+    pods = within(workload.facts, "Pod", service.namespace)
+    labels = mapping(workload.get("metadata.labels"))
     if not workload.pods or any(selects(selector, mapping(p.get("metadata.labels"))) for p in pods):
         return
     wrong = [key for key, value in selector.items() if labels.get(key) != value]
@@ -64,8 +66,9 @@ def _misses(service: Object, selector: dict[str, Any], workload: Workload) -> It
 def _empty(facts: Around, service: Object) -> Evidence | None:
     """Cite the service's endpoints, if the capsule has them and they are none."""
     label = child("metadata.labels", "kubernetes.io/service-name")
-    slices = [s for s in facts.of("EndpointSlice") if s.get(label) == service.name]
-    slices += [e for e in facts.of("Endpoints") if e.name == service.name]
+    space = service.namespace
+    slices = [s for s in within(facts, "EndpointSlice", space) if s.get(label) == service.name]
+    slices += [e for e in within(facts, "Endpoints", space) if e.name == service.name]
     if not slices or any(s.get("endpoints") or s.get("subsets") for s in slices):
         return None
     return slices[0].cite("metadata.name")

@@ -75,7 +75,7 @@ def _no_such_port(attempt: Attempt, peer: Peer) -> Finding:
             part.cite(place) if place else None,
             was,
         ],
-        rules_out=("probes", "crash_loop.exit", "network_policy"),
+        rules_out=(*part.follows, "network_policy"),
         actions=[restore(f"Ask at a port it has: {there}.", becomes_ready(part.workload))],
         changes=_env_change(part, place, after) if place and after else (),
     )
@@ -133,7 +133,7 @@ def _unready(facts: Facts, attempt: Attempt, peer: Peer, name: str, words: str) 
             peer.service.cite("spec.selector"),
             pod.cite("status.containerStatuses") if pod else None,
         ],
-        rules_out=("probes", "crash_loop.exit"),
+        rules_out=attempt.part.follows,
         actions=[restore(f"Bring the pods of {service} back.", f"{service} has ready endpoints.")],
     )
 
@@ -162,7 +162,7 @@ def _wrong_target(attempt: Attempt, peer: Peer) -> Iterator[Finding]:
             service.cite(field) or service.cite("spec.ports"),
             peer.pods[0].cite("spec.containers"),
         ],
-        rules_out=("probes", "crash_loop.exit"),
+        rules_out=attempt.part.follows,
         actions=[restore(f"Send to {better}.", becomes_ready(attempt.part.workload))],
         changes=[change(service, field, target, better)] if sure else (),
     )

@@ -23,6 +23,10 @@ def classless(workload: Workload, claim: Object) -> Iterator[Finding]:
         if not match or not about or match[1] != name or claim.get("status.phase") == "Bound":
             continue
         better = nearest(name, classes)
+        # a StatefulSet's claim stands in no file, and its template of claims cannot be changed
+        of_set = workload.object.kind == "StatefulSet" and claim.name.endswith(
+            tuple(f"-{p.name}" for p in workload.pods)
+        )
         change = Change(
             target=claim.target,
             field="spec.storageClassName",
@@ -40,6 +44,6 @@ def classless(workload: Workload, claim: Object) -> Iterator[Finding]:
             actions=[
                 restore(f"Ask for {better or 'a class that exists'}.", becomes_ready(workload))
             ],
-            changes=[change] if better else (),
+            changes=[change] if better and not of_set else (),
         )
         return

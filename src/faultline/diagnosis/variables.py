@@ -36,9 +36,9 @@ def no_variable(part: Part) -> Iterator[Finding]:
     # proved because: the program says it lacks the variable, the object does not set it, and either
     # the revision before did, or it sets one whose name differs by an edit or two.
     before, field = part.workload.before, item("env", "name", name)
-    old = mapping(before.get(f"spec.template.{part.path}.{field}")) if before else {}
+    old = mapping(before.kept(f"{part.path}.{field}")) if before else {}
     near = nearest(name, set_now)
-    if near and before and before.get(f"spec.template.{part.path}.{item('env', 'name', near)}"):
+    if near and before and before.kept(f"{part.path}.{item('env', 'name', near)}"):
         near = ""  # it ran with that name before
     typo = child(item("env", "name", near), "name")
     by = f" Revision {before.revision} set it." if old and before else ""
@@ -50,7 +50,7 @@ def no_variable(part: Part) -> Iterator[Finding]:
         f"{part} ends because the environment variable {name} is not set.{by}",
         [
             found[1],
-            before.cite(f"spec.template.{part.path}.{field}") if before else None,
+            before.cite_kept(f"{part.path}.{field}") if before else None,
             part.cite(typo) if near else None,
             part.ended[0].cite("exitCode"),
         ],

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 from faultline.diagnosis.documents import item, items, mapping, text
 from faultline.diagnosis.facts import Facts, Workload
 from faultline.diagnosis.quantities import nearest
 from faultline.diagnosis.storage_classes import classless
 from faultline.diagnosis.wording import LIKELY, PROVED, becomes_ready, finding, restore
+from faultline.diagnosis.zones import elsewhere
 from faultline.model import Finding
 
 _NO_CLAIM = re.compile(r'persistentvolumeclaim "([^"\s]{1,253})" not found')
@@ -26,10 +28,20 @@ def analyze(facts: Facts) -> Iterable[Finding]:
             for v in items(workload.get("spec.volumes"))
         }
         yield from _missing(workload, claims)
+        mounted = {*claims, *_of_pods(workload)}
+        for said in islice(workload.happenings("FailedScheduling"), 1):
+            yield from elsewhere(workload, mounted, said)
         for claim in facts.of("PersistentVolumeClaim"):
-            if claim.name in claims and claim.namespace == workload.object.namespace:
+            if claim.name in mounted and claim.namespace == workload.object.namespace:
                 yield from classless(workload, claim)
         yield from _held(workload)
+
+
+def _of_pods(workload: Workload) -> Iterator[str]:
+    """Claims that only the pods name: those that a StatefulSet makes."""
+    for pod in workload.pods:
+        for volume in pod.items("spec.volumes"):
+            yield text(mapping(volume.get("persistentVolumeClaim")).get("claimName"))
 
 
 def _missing(workload: Workload, claims: dict[str, str]) -> Iterator[Finding]:

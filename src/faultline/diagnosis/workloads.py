@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import Any, Protocol
 
 from faultline.diagnosis import documents as docs
-from faultline.diagnosis.documents import item, items, mapping, number, text
+from faultline.diagnosis.documents import Source, item, items, mapping, number, text
 from faultline.diagnosis.objects import Ended, Object, Waiting, Was
 from faultline.diagnosis.quantities import when
 from faultline.diagnosis.records import Happening, LogSection, Rollout, Series
@@ -48,6 +48,7 @@ class Around(Protocol):
     def of(self, kind: str) -> Sequence[Object]: ...
     def names(self, kind: str) -> set[str]: ...
     def object(self, kind: str, name: str) -> Object | None: ...
+    def source(self, file: str) -> Source: ...
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,9 @@ class Workload:
     facts: Around
     object: Object
     pods: tuple[Object, ...]
-    current: Object | None = None  # the ReplicaSet of the current revision
+    current: Object | None = None  # the ReplicaSet or ControllerRevision of the current revision
     before: Object | None = None  # and of the revision before
+    left: tuple[Object, ...] = ()  # pods of earlier revisions
 
     @property
     def template(self) -> str:
@@ -96,10 +98,10 @@ class Workload:
         """Return what a field of the template was in the previous revision; None if the same."""
         if self.before is None:
             return self._was_by_rollout(self.path(field))
-        value = self.before.get(f"spec.template.{field}")
+        value = self.before.kept(field)
         if value == self.get(field):
             return None
-        return Was(value, self.before.revision, self.before.cite(f"spec.template.{field}"))
+        return Was(value, self.before.revision, self.before.cite_kept(field))
 
     def _was_by_rollout(self, path: str) -> Was | None:
         for difference in self.rollout.differences if self.rollout else ():
@@ -123,7 +125,7 @@ class Workload:
     @property
     def differences(self) -> set[str]:
         """Fields of containers that the newest rollout changed, such as `image`, `resources`."""
-        old = self.before.get("spec.template.spec.containers") if self.before else None
+        old = self.before.kept("spec.containers") if self.before else None
         if old is not None:
             now = {text(c.get("name")): c for c in items(self.get("spec.containers"))}
             pairs = [(c, now.get(text(c.get("name")), {})) for c in items(old)]
@@ -143,6 +145,13 @@ class Workload:
     def ready(self) -> bool:
         """All of its containers run and are ready."""
         return bool(self.pods) and all(part.ready for part in self.parts)
+
+    @property
+    def well(self) -> bool:
+        """Nothing is wrong with its pods, as far as they show: what is said of others may count."""
+        refused = not self.pods and next(self.happenings("FailedCreate", about="itself"), None)
+        restless = any(part.ended for part in self.parts)
+        return not refused and not restless and (self.ready or not self.pods)
 
     @property
     def short(self) -> bool:
@@ -197,7 +206,7 @@ class Part:
     def was(self, field: str) -> Was | None:
         """Return a field's earlier value, if this container was there before and it differs."""
         before = self.workload.before
-        if before is not None and before.get(f"spec.template.{self.path}") is None:
+        if before is not None and before.kept(self.path) is None:
             return None
         return self.workload.was(self._below(field))
 
@@ -259,6 +268,12 @@ class Part:
     def fresh(self) -> bool:
         """One of its containers ran for the first time or restarted lately, or is not ready."""
         return not self.ready or bool(self.ended)
+
+    @property
+    def follows(self) -> tuple[str, ...]:
+        """Findings that are consequences when it cannot reach what it needs."""
+        # it ends, or is not ready; what is run before the others keeps them from starting
+        return ("probes", "crash_loop.exit", *["starting.blocked"] * self.init)
 
     def happenings(self, *reasons: str) -> list[Happening]:
         """Events about this container; those that name no container count too."""

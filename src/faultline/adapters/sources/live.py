@@ -12,63 +12,60 @@ from functools import cached_property
 from urllib.parse import quote
 
 from faultline.adapters.apiserver import Get, Object, connect, parsed
-from faultline.adapters.sources.lookout import EVERYWHERE
+from faultline.adapters.sources.lookout import CLUSTER_WIDE, EVERYWHERE
 from faultline.errors import Rejected, Unavailable
 from faultline.limits import context_file_bytes_max, log_lines_per_container
 
 LIST_MAX = 500
 
-# kind -> (group and version, plural, has it a namespace)
+# kind -> (group and version, plural); which have no namespace says CLUSTER_WIDE
 KINDS = {
-    "Pod": ("api/v1", "pods", True),
-    "Service": ("api/v1", "services", True),
-    "Endpoints": ("api/v1", "endpoints", True),
-    "ConfigMap": ("api/v1", "configmaps", True),
-    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims", True),
-    "PersistentVolume": ("api/v1", "persistentvolumes", False),
-    "ResourceQuota": ("api/v1", "resourcequotas", True),
-    "LimitRange": ("api/v1", "limitranges", True),
-    "ServiceAccount": ("api/v1", "serviceaccounts", True),
-    "Node": ("api/v1", "nodes", False),
-    "Deployment": ("apis/apps/v1", "deployments", True),
-    "ReplicaSet": ("apis/apps/v1", "replicasets", True),
-    "StatefulSet": ("apis/apps/v1", "statefulsets", True),
-    "DaemonSet": ("apis/apps/v1", "daemonsets", True),
-    "ControllerRevision": ("apis/apps/v1", "controllerrevisions", True),
-    "Job": ("apis/batch/v1", "jobs", True),
-    "CronJob": ("apis/batch/v1", "cronjobs", True),
-    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers", True),
-    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets", True),
-    "Ingress": ("apis/networking.k8s.io/v1", "ingresses", True),
-    "IngressClass": ("apis/networking.k8s.io/v1", "ingressclasses", False),
-    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies", True),
-    "EndpointSlice": ("apis/discovery.k8s.io/v1", "endpointslices", True),
-    "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses", False),
-    "Namespace": ("api/v1", "namespaces", False),
-    "APIService": ("apis/apiregistration.k8s.io/v1", "apiservices", False),
-    "GatewayClass": ("apis/gateway.networking.k8s.io/v1", "gatewayclasses", False),
-    "Gateway": ("apis/gateway.networking.k8s.io/v1", "gateways", True),
-    "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes", True),
-    "GRPCRoute": ("apis/gateway.networking.k8s.io/v1", "grpcroutes", True),
-    "Certificate": ("apis/cert-manager.io/v1", "certificates", True),
-    "AdminNetworkPolicy": ("apis/policy.networking.k8s.io/v1alpha1", "adminnetworkpolicies", False),
-    "ClusterNetworkPolicy": (
-        "apis/policy.networking.k8s.io/v1alpha2",
-        "clusternetworkpolicies",
-        False,
-    ),
-    "CiliumNetworkPolicy": ("apis/cilium.io/v2", "ciliumnetworkpolicies", True),
-    "CiliumClusterwideNetworkPolicy": (
-        "apis/cilium.io/v2",
-        "ciliumclusterwidenetworkpolicies",
-        False,
-    ),
-    "CalicoNetworkPolicy": ("apis/crd.projectcalico.org/v1", "networkpolicies", True),
-    "GlobalNetworkPolicy": ("apis/crd.projectcalico.org/v1", "globalnetworkpolicies", False),
-    "Rollout": ("apis/argoproj.io/v1alpha1", "rollouts", True),
-    "Application": ("apis/argoproj.io/v1alpha1", "applications", True),
-    "Kustomization": ("apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations", True),
-    "HelmRelease": ("apis/helm.toolkit.fluxcd.io/v2", "helmreleases", True),
+    "Pod": ("api/v1", "pods"),
+    "Service": ("api/v1", "services"),
+    "Endpoints": ("api/v1", "endpoints"),
+    "ConfigMap": ("api/v1", "configmaps"),
+    "PersistentVolumeClaim": ("api/v1", "persistentvolumeclaims"),
+    "PersistentVolume": ("api/v1", "persistentvolumes"),
+    "ResourceQuota": ("api/v1", "resourcequotas"),
+    "LimitRange": ("api/v1", "limitranges"),
+    "ServiceAccount": ("api/v1", "serviceaccounts"),
+    "Node": ("api/v1", "nodes"),
+    "Deployment": ("apis/apps/v1", "deployments"),
+    "ReplicaSet": ("apis/apps/v1", "replicasets"),
+    "StatefulSet": ("apis/apps/v1", "statefulsets"),
+    "DaemonSet": ("apis/apps/v1", "daemonsets"),
+    "ControllerRevision": ("apis/apps/v1", "controllerrevisions"),
+    "Job": ("apis/batch/v1", "jobs"),
+    "CronJob": ("apis/batch/v1", "cronjobs"),
+    "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers"),
+    "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets"),
+    "Ingress": ("apis/networking.k8s.io/v1", "ingresses"),
+    "IngressClass": ("apis/networking.k8s.io/v1", "ingressclasses"),
+    "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies"),
+    "EndpointSlice": ("apis/discovery.k8s.io/v1", "endpointslices"),
+    "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses"),
+    "Namespace": ("api/v1", "namespaces"),
+    "APIService": ("apis/apiregistration.k8s.io/v1", "apiservices"),
+    "GatewayClass": ("apis/gateway.networking.k8s.io/v1", "gatewayclasses"),
+    "Gateway": ("apis/gateway.networking.k8s.io/v1", "gateways"),
+    "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes"),
+    "GRPCRoute": ("apis/gateway.networking.k8s.io/v1", "grpcroutes"),
+    "Certificate": ("apis/cert-manager.io/v1", "certificates"),
+    "AdminNetworkPolicy": ("apis/policy.networking.k8s.io/v1alpha1", "adminnetworkpolicies"),
+    "ClusterNetworkPolicy": ("apis/policy.networking.k8s.io/v1alpha2", "clusternetworkpolicies"),
+    "CiliumNetworkPolicy": ("apis/cilium.io/v2", "ciliumnetworkpolicies"),
+    "CiliumClusterwideNetworkPolicy": ("apis/cilium.io/v2", "ciliumclusterwidenetworkpolicies"),
+    "CalicoNetworkPolicy": ("apis/crd.projectcalico.org/v1", "networkpolicies"),
+    "GlobalNetworkPolicy": ("apis/crd.projectcalico.org/v1", "globalnetworkpolicies"),
+    "Rollout": ("apis/argoproj.io/v1alpha1", "rollouts"),
+    "Application": ("apis/argoproj.io/v1alpha1", "applications"),
+    "Kustomization": ("apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations"),
+    "HelmRelease": ("apis/helm.toolkit.fluxcd.io/v2", "helmreleases"),
+    "GitRepository": ("apis/source.toolkit.fluxcd.io/v1", "gitrepositories"),
+    "Revision": ("apis/serving.knative.dev/v1", "revisions"),
+    "Trigger": ("apis/eventing.knative.dev/v1", "triggers"),
+    "Broker": ("apis/eventing.knative.dev/v1", "brokers"),
+    "VerticalPodAutoscaler": ("apis/autoscaling.k8s.io/v1", "verticalpodautoscalers"),
 }
 
 
@@ -89,10 +86,10 @@ class LiveCluster:
             raise Rejected("Secrets are never read")
         if kind not in KINDS:
             return []
-        prefix, plural, namespaced = KINDS[kind]
-        if namespaced != bool(namespace):
+        prefix, plural = KINDS[kind]
+        if (kind in CLUSTER_WIDE) == bool(namespace):
             return []
-        one = namespaced and namespace != EVERYWHERE
+        one = namespace not in ("", EVERYWHERE)
         where = f"namespaces/{_part(namespace)}/" if one else ""
         version = prefix.partition("/")[2]
         return [

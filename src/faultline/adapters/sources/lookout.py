@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -49,6 +50,12 @@ class Lookout:
     def one(self, kind: str, name: str, namespace: str = "") -> Object | None:
         return next((o for o in self.all(kind, namespace) if name_of(o) == name), None)
 
+    def similar(self, kind: str, name: str) -> Iterator[Found]:
+        """Yield objects of the fault's namespace that are called nearly like a missing one."""
+        there = {name_of(o): o for o in self.all(kind)}
+        close = difflib.get_close_matches(name, there, n=3, cutoff=0.6)
+        yield from (found("similar", there[n]) for n in close)
+
     def saw(self, kind: str, namespace: str) -> bool:
         """Say whether the list of this kind was read, so that what is not on it is not there."""
         own = kind in CLUSTER_WIDE or namespace in ("", self.namespace)
@@ -71,6 +78,10 @@ def found(role: str, value: Object) -> Found:
 
 def name_of(value: Object) -> str:
     return str(value["metadata"]["name"])
+
+
+def labels_of(value: Object) -> Object:
+    return value["metadata"].get("labels") or {}
 
 
 def space_of(value: Object) -> str:

@@ -7,13 +7,20 @@ them, because one that is not seen might allow the connection. Secrets are never
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-from faultline.adapters.sources.lookout import EVERYWHERE, Found, Lookout, found, name_of, space_of
+from faultline.adapters.sources.lookout import (
+    EVERYWHERE,
+    Found,
+    Lookout,
+    found,
+    labels_of,
+    name_of,
+    space_of,
+)
 from faultline.adapters.sources.references import secrets_of
 from faultline.adapters.sources.routes import ingresses, routes, selects
 from faultline.diagnosis.peers import DNS, DNS_LABELS
@@ -98,8 +105,8 @@ def _peer(service: Object, look: Lookout) -> Iterator[Found]:
     yield from endpoints(service, look)
     behind = (
         p for p in look.all("Pod", space)
-        if selects(spec.get("selector"), _labels(p))
-        or (name_of(service) in DNS and _labels(p).get("k8s-app") in DNS_LABELS)
+        if selects(spec.get("selector"), labels_of(p))
+        or (name_of(service) in DNS and labels_of(p).get("k8s-app") in DNS_LABELS)
     )  # fmt: skip
     yield from (found("peer", _outline(p)) for p in islice(behind, PEER_PODS_MAX))
     yield from _policies(space, look)
@@ -117,22 +124,16 @@ def _outline(pod: Object) -> Object:
     return pod | {"spec": shown | {"containers": kept}}
 
 
-def _labels(value: Object) -> Object:
-    return value["metadata"].get("labels") or {}
-
-
 def _spaces(names: set[str], look: Lookout) -> Iterator[Found]:
     yield from (Found("namespace", "Namespace", n, look.one("Namespace", n)) for n in sorted(names))
 
 
 def _alike(hosts: set[str], look: Lookout) -> Iterator[Found]:
     """Yield Services with nearly the name that cannot be resolved, here or in another namespace."""
-    own = {name_of(s): s for s in look.all("Service")}
     elsewhere = look.all("Service", EVERYWHERE)
     for host in sorted(hosts):
         name, _, rest = host.partition(".")
-        near = difflib.get_close_matches(name, own, n=2, cutoff=0.6)
-        yield from (found("similar", own[n]) for n in near)
+        yield from look.similar("Service", name)
         named = [s for s in elsewhere if name_of(s) == name][:PEERS_MAX]
         yield from (found("similar", s) for s in named)
         space = rest.split(".")[0]

@@ -7,11 +7,11 @@ objects come back with the part they play, each once. What stands on the way to 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from faultline.adapters.sources import controllers
 from faultline.adapters.sources.lookout import (
     CLUSTER_WIDE,
     Found,
@@ -34,6 +34,7 @@ WORKLOADS = ("Deployment", "StatefulSet", "DaemonSet", "CronJob", "Job", "Rollou
 REVISIONS_MAX = 4
 PODS_MAX = 10
 NODES_MAX = 20
+MADE_BY = ("Deployment", "StatefulSet", "DaemonSet")  # where the way up through owners ends
 
 
 @dataclass(frozen=True)
@@ -109,11 +110,19 @@ def _workload(incident: Incident, look: Lookout) -> Object:
     if start["kind"] in WAYS_IN:
         start = behind(start, look) or start
     for _ in range(5):
-        above = next((o for kind, name in owners(start) if (o := look.one(kind, name))), None)
+        known = [o for o in owners(start) if start["kind"] not in MADE_BY or o[0] in WORKLOADS]
+        above = next((o for kind, name in known if (o := look.one(kind, name))), None)
         if above is None:
             break
         start = above
-    return start
+    return _made_by(start, look)
+
+
+def _made_by(start: Object, look: Lookout) -> Object:
+    """Return the Deployment that a Knative Revision has made, where it made one."""
+    mine = ("Revision", name_of(start))
+    made = (d for d in look.all("Deployment") if mine in owners(d))
+    return next(made, start) if start["kind"] == "Revision" else start
 
 
 def _around(
@@ -132,7 +141,7 @@ def _around(
     yield from _nodes(pods, look)
     for kind, role in (("ResourceQuota", "quota"), ("LimitRange", "quota")):
         yield from (found(role, o) for o in look.all(kind))
-    yield from _delivery(workload, look)
+    yield from controllers.around(workload, pod_spec(workload), pods, look)
 
 
 def _owned(workload: Object, look: Lookout) -> tuple[list[Object], list[Object]]:
@@ -173,9 +182,7 @@ def _referred(specs: Sequence[Object], pods: Sequence[Object], look: Lookout) ->
         value = look.one(kind, name)
         yield Found(role.get(kind, "volume"), kind, name, value)
         if value is None and kind in ("ConfigMap", "Secret"):
-            there = {name_of(o): o for o in look.all(kind)}
-            close = difflib.get_close_matches(name, there, n=3, cutoff=0.6)
-            yield from (found("similar", there[n]) for n in close)
+            yield from look.similar(kind, name)
         if value is not None and kind == "PersistentVolumeClaim":
             yield from _storage(value, look)
 
@@ -231,18 +238,3 @@ def _nodes(pods: Sequence[Object], look: Lookout) -> Iterator[Found]:
     yield from (Found("node", "Node", n, look.one("Node", n)) for n in used if n)
     if "" in used:
         yield from (found("node", n) for n in look.all("Node")[:NODES_MAX])
-
-
-def _delivery(workload: Object, look: Lookout) -> Iterator[Found]:
-    """The Argo CD or Flux objects that the workload was delivered by."""
-    labels = workload["metadata"].get("labels") or {}
-    notes = workload["metadata"].get("annotations") or {}
-    tracked = str(notes.get("argocd.argoproj.io/tracking-id", "")).split(":", 1)[0]
-    for kind, name in (
-        ("Application", tracked or labels.get("argocd.argoproj.io/instance")),
-        ("Application", labels.get("app.kubernetes.io/instance")),
-        ("Kustomization", labels.get("kustomize.toolkit.fluxcd.io/name")),
-        ("HelmRelease", labels.get("helm.toolkit.fluxcd.io/name")),
-    ):
-        if name and (value := look.one(kind, str(name))):
-            yield found("delivery", value)

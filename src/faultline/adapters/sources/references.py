@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
 Object = dict[str, Any]
+
+_HOST = re.compile(r"(?:^|://(?:[^/@\s]*@)?)([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?=[.:/]|$)")
 
 EVERY_PODS = "kube-root-ca.crt"  # in each namespace, mounted in each pod: says nothing
 
@@ -31,6 +34,13 @@ def references(spec: Object) -> Iterator[tuple[str, str]]:
             yield from _of_volume(part)
     yield from (("Secret", s["name"]) for s in spec.get("imagePullSecrets") or () if "name" in s)
     yield "ServiceAccount", str(spec.get("serviceAccountName") or "default")
+
+
+def hosts(spec: Object) -> Iterator[str]:
+    """Yield the first label of every host that a variable gives: `stock` of `http://stock.shop`."""
+    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
+        for variable in container.get("env") or ():
+            yield from _HOST.findall(str(variable.get("value") or ""))
 
 
 def _named(source: Object, **kinds: str) -> Iterator[tuple[str, str]]:

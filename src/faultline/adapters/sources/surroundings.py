@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from faultline.adapters.sources.references import backends, pod_spec, references
+from faultline.adapters.sources.references import backends, hosts, pod_spec, references
 from faultline.adapters.sources.rollouts import revision_of, template_of
 from faultline.correlate import owner_of
 from faultline.errors import FaultlineError, NotFound
@@ -109,12 +109,19 @@ def _workload(incident: Incident, look: Lookout) -> Object:
             f"neither {resource.kind or 'object'} {resource.name} nor a workload that owns it "
             f"is in namespace {look.namespace or '(none)'}"
         )
+    start = _scaled(start, look) or start
     for _ in range(5):
         above = next((o for kind, name in owners(start) if (o := look.one(kind, name))), None)
         if above is None:
             break
         start = above
     return start
+
+
+def _scaled(value: Object, look: Lookout) -> Object | None:
+    """Return what an autoscaler scales: alerts about a workload's size name only the autoscaler."""
+    target = (value.get("spec") or {}).get("scaleTargetRef") or {}
+    return look.one(str(target["kind"]), str(target["name"])) if target.get("name") else None
 
 
 Found = tuple[str, str, str, Object | None]  # role, kind, name, the object if it is there
@@ -129,6 +136,7 @@ def _around(workload: Object, look: Lookout) -> Iterator[Found]:
     labels = _labels(workload, pods)
     yield from _referred(specs, pods, look)
     yield from _pointing(workload, labels, look)
+    yield from _nearly_named(specs, look)
     yield from _nodes(pods, look)
     for kind, role in (("ResourceQuota", "quota"), ("LimitRange", "quota")):
         yield from (_found(role, o) for o in look.all(kind))
@@ -176,12 +184,23 @@ def _referred(specs: Sequence[Object], pods: Sequence[Object], look: Lookout) ->
         role = {"ConfigMap": "config", "Secret": "secret", "ServiceAccount": "identity"}
         value = look.one(kind, name)
         yield role.get(kind, "volume"), kind, name, value
-        if value is None and kind in ("ConfigMap", "Secret"):
-            there = {name_of(o): o for o in look.all(kind)}
-            close = difflib.get_close_matches(name, there, n=3, cutoff=0.6)
-            yield from (_found("similar", there[n]) for n in close)
+        if value is None:
+            yield from _similar(kind, name, look, 0.6)
         if value is not None and kind == "PersistentVolumeClaim":
             yield from _storage(value, look)
+
+
+def _similar(kind: str, name: str, look: Lookout, cutoff: float) -> Iterator[Found]:
+    """Objects that are called nearly so; none if one is called exactly so."""
+    there = {name_of(o): o for o in look.all(kind)}
+    close = difflib.get_close_matches(name, there, n=3, cutoff=cutoff) if name not in there else []
+    yield from (_found("similar", there[n]) for n in close)
+
+
+def _nearly_named(specs: Sequence[Object], look: Lookout) -> Iterator[Found]:
+    """Services with nearly the name of a host that a variable gives: it may be a typing error."""
+    for host in dict.fromkeys(h for spec in specs for h in hosts(spec)):
+        yield from _similar("Service", host, look, 0.8)
 
 
 def _claims_of_set(pod: Object, look: Lookout) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Clusters in which nothing is wrong, though much looks as if: every finding here is a false one."""
+"""Clusters in which nothing is wrong, though much looks so: any finding here is a false one."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from recordings.objects import (
     died,
     ended,
     loops,
-    owned,
     pod,
     thing,
     well,
@@ -38,7 +37,9 @@ def killed_yesterday() -> Recording:
         _steady("menu", "3.3.1", "menu: what is where."),
         sights=[well("2026-11-19T08:14:21Z", 1, last), well(BEFORE, node=NODES[1])],
     )
-    made = _slow(app, "Nothing is wrong: one pod was killed for memory yesterday, and is well since")
+    made = _slow(
+        app, "Nothing is wrong: one pod was killed for memory yesterday, and is well since"
+    )
     level = [141 + (i * 53 % 17) for i in range(40)]
     return made.memory(app.pods[0], "2026-11-20T09:05:00Z", level)
 
@@ -46,8 +47,10 @@ def killed_yesterday() -> Recording:
 def finished_job() -> Recording:
     app = _steady("sitemap", "1.0.3", "sitemap: for search engines.")
     made = _slow(app, "Nothing is wrong: a Job beside it has finished, an earlier one had failed")
-    for name, code, at in (("sitemap-migrate-1", 1, "2026-11-19T22:00:41Z"),
-                           ("sitemap-migrate-2", 0, "2026-11-19T22:10:09Z")):  # fmt: skip
+    for name, code, at in (
+        ("sitemap-migrate-1", 1, "2026-11-19T22:00:41Z"),
+        ("sitemap-migrate-2", 0, "2026-11-19T22:10:09Z"),
+    ):
         made.with_(*_job(name, code, at))
     return made.log("2026-11-20T09:44:12.001Z INFO  GET /sitemap.xml 200 812ms")
 
@@ -84,16 +87,19 @@ def rolled_out_well() -> Recording:
         sights=[well(since), well("2026-11-20T09:31:31Z", node=NODES[1])],
         about="banner-ads: please buy this.",
     )
-    made = _slow(app, "Nothing is wrong: a rollout that is over, with a probe that failed twice at the "
-                 "start and a pod that waited for a node for a second")  # fmt: skip
+    made = _slow(
+        app, "Nothing is wrong: a rollout that is over; a probe failed at its start, a pod waited"
+    )
     late = 'Readiness probe failed: Get "http://10.4.25.36:8080/ready": dial tcp 10.4.25.36:8080: '
     late += "connect: connection refused"
     made.says("Unhealthy", late, times=2, last="2026-11-20T09:31:14Z")
     full = "0/2 nodes are available: 2 Insufficient cpu."
     made.says("FailedScheduling", full, last="2026-11-20T09:31:08Z")
-    made.log("2026-11-20T09:31:09.310Z WARN  dial tcp: lookup cache on 172.20.0.10:53: no such host, "
-             "trying again", "2026-11-20T09:31:11.902Z INFO  listening on :8080",
-             "2026-11-20T09:45:02.115Z INFO  GET /banner 200 12ms")  # fmt: skip
+    made.log(
+        "2026-11-20T09:31:09.310Z WARN  lookup cache on 172.20.0.10:53: no such host, once more",
+        "2026-11-20T09:31:11.902Z INFO  listening on :8080",
+        "2026-11-20T09:45:02.115Z INFO  GET /banner 200 12ms",
+    )
     return made.commit("banner-ads 4.5.0")
 
 
@@ -107,7 +113,9 @@ def restarted_by_hand() -> Recording:
         sights=[well("2026-11-20T05:00:03Z", 14, last), well("2026-11-20T05:01:10Z", 14, last)],
         about="bookkeeping: restarts itself each night, on purpose.",
     )
-    return _slow(app, "Nothing is wrong: a StatefulSet that ends with code 0 each night, and restarts")
+    return _slow(
+        app, "Nothing is wrong: a StatefulSet that ends with code 0 each night, and restarts"
+    )
 
 
 def quiet_task() -> Recording:
@@ -119,10 +127,15 @@ def quiet_task() -> Recording:
         about="cleanup: old carts.",
     )
     said = "CronJob shop/cleanup took longer than yesterday."
-    made = Recording(app, alert(app, "CronJobSlow", "A CronJob takes longer.", said),
-                     healthy("Nothing is wrong: a CronJob whose last run ended well"))  # fmt: skip
-    return made.log("2026-11-20T09:30:43.700Z ERROR could not delete cart 118: retried, done",
-                    "2026-11-20T09:30:44.001Z INFO  4711 carts deleted")  # fmt: skip
+    made = Recording(
+        app,
+        alert(app, "CronJobSlow", "A CronJob takes longer.", said),
+        healthy("Nothing is wrong: a CronJob whose last run ended well"),
+    )
+    return made.log(
+        "2026-11-20T09:30:43.700Z ERROR could not delete cart 118: retried, done",
+        "2026-11-20T09:30:44.001Z INFO  4711 carts deleted",
+    )
 
 
 CASES = {

@@ -137,7 +137,9 @@ def unready(since: str = ROLLED, restarts: int = 0, last: Object | None = None) 
     return replace(sight, status=sight.status | {"ready": False})
 
 
-def waits(reason: str, message: str = "", *, restarts: int = 0, last: Object | None = None) -> Sight:
+def waits(
+    reason: str, message: str = "", *, restarts: int = 0, last: Object | None = None
+) -> Sight:
     """Waiting for something before it can start."""
     waiting = {"reason": reason} | ({"message": message} if message else {})
     status = {"state": {"waiting": waiting}, "lastState": last or {}, "ready": False}
@@ -156,8 +158,10 @@ def unplaced(message: str) -> Sight:
 
 def evicted(message: str, created: str = "") -> Sight:
     end = {"exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": None}
-    end |= {"finishedAt": None, "message": "The container could not be located when the pod was "
-            "terminated"}  # fmt: skip
+    end |= {
+        "finishedAt": None,
+        "message": "The container could not be located when the pod was terminated",
+    }
     status = {"state": {"terminated": end}, "lastState": {}, "ready": False, "restartCount": 0}
     return Sight(status, "Failed", evicted=message, created=created)
 
@@ -240,7 +244,9 @@ def _conditions(created: str, sight: Sight) -> list[Object]:
     if sight.lost:
         ready |= {"status": "False", "lastTransitionTime": "2026-11-20T09:38:07Z"}
         ready = {k: v for k, v in ready.items() if k not in ("reason", "message")}
-    containers = _condition("ContainersReady", created) | ({} if sight.status.get("ready") else wrong)
+    containers = _condition("ContainersReady", created) | (
+        {} if sight.status.get("ready") else wrong
+    )
     plain = [_condition(t, created) for t in ("PodReadyToStartContainers", "Initialized")]
     return [*plain, ready, containers, _condition("PodScheduled", created)]
 

@@ -7,9 +7,7 @@ from recordings.recording import Recording, alert, node, truth, written
 from recordings.workloads import App, program
 
 NOT_HELPFUL = "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
-NO_VICTIMS = (
-    "preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
-)
+NO_VICTIMS = "preemption: 0/2 nodes are available: 2 No preemption victims found for incoming pod."
 STUCK = ("KubeDeploymentRolloutStuck", "Deployment rollout is not progressing.")
 
 
@@ -42,9 +40,14 @@ def request_too_large() -> Recording:
     )
     title = "A request that no node can give: 15 cores instead of 1500m"
     told = truth(
-        app, title, "scheduling.request-too-large", ["15", "cpu", "node"],
-        ".resources.requests.cpu", before="15", after="1500m",
-    )  # fmt: skip
+        app,
+        title,
+        "scheduling.request-too-large",
+        ["15", "cpu", "node"],
+        ".resources.requests.cpu",
+        before="15",
+        after="1500m",
+    )
     made = Recording(app, stuck(app), told).commit("search: whole cores, as agreed")
     return made.says("FailedScheduling", said, times=4)
 
@@ -65,9 +68,14 @@ def request_too_large_of_a_set() -> Recording:
     )
     title = "A StatefulSet asks for more memory than any node has"
     told = truth(
-        app, title, "scheduling.request-too-large", ["30Gi", "memory", "node"],
-        ".resources.requests.memory", before="30Gi", after="3Gi",
-    )  # fmt: skip
+        app,
+        title,
+        "scheduling.request-too-large",
+        ["30Gi", "memory", "node"],
+        ".resources.requests.memory",
+        before="30Gi",
+        after="3Gi",
+    )
     return Recording(app, not_ready(app), told).says("FailedScheduling", said, times=4)
 
 
@@ -85,9 +93,14 @@ def node_selector() -> Recording:
         old=[well(BEFORE), well(BEFORE)],
     )
     told = truth(
-        app, "A node selector with a typing error", "scheduling.node-selector",
-        ["nmve", "nvme", "node"], "spec.nodeSelector.disk", before="nmve", after="nvme",
-    )  # fmt: skip
+        app,
+        "A node selector with a typing error",
+        "scheduling.node-selector",
+        ["nmve", "nvme", "node"],
+        "spec.nodeSelector.disk",
+        before="nmve",
+        after="nvme",
+    )
     made = Recording(app, stuck(app), told).commit("thumbnails 2.0.5")
     made.nodes = [node(NODES[0], labels={"disk": "nvme"}), node(NODES[1], labels={"disk": "ssd"})]
     return made.says("FailedScheduling", said, times=4)
@@ -99,7 +112,9 @@ def taint() -> Recording:
         f"1 node(s) had untolerated taint {{dedicated: media}}. {NOT_HELPFUL}"
     )
     pool = {"nodeSelector": {"pool": "media"}}
-    tolerated = [{"key": "dedicated", "operator": "Equal", "value": "media", "effect": "NoSchedule"}]
+    tolerated = [
+        {"key": "dedicated", "operator": "Equal", "value": "media", "effect": "NoSchedule"}
+    ]
     app = App(
         "transcoder",
         about="transcoder: videos of products, on nodes of its own.",
@@ -109,9 +124,14 @@ def taint() -> Recording:
         old=[well(BEFORE), well(BEFORE)],
     )
     told = truth(
-        app, "The tolerations for a tainted pool went missing with a rollout", "scheduling.taint",
-        ["dedicated", "toleration"], "spec.tolerations", before=None, after=tolerated,
-    )  # fmt: skip
+        app,
+        "The tolerations for a tainted pool went missing with a rollout",
+        "scheduling.taint",
+        ["dedicated", "toleration"],
+        "spec.tolerations",
+        before=None,
+        after=tolerated,
+    )
     made = Recording(app, stuck(app), told).commit("transcoder 1.13.0, tidy up")
     mine = {"key": "dedicated", "value": "media", "effect": "NoSchedule"}
     made.nodes = [node(NODES[0], labels={"pool": "media"}, taints=[mine]), node(NODES[1])]
@@ -130,8 +150,7 @@ DATA = [{"name": "data", "mountPath": "/var/lib/data"}]
 
 def claim_missing() -> Recording:
     said = (
-        '0/2 nodes are available: persistentvolumeclaim "invoice-archive" not found. '
-        f"{NOT_HELPFUL}"
+        f'0/2 nodes are available: persistentvolumeclaim "invoice-archive" not found. {NOT_HELPFUL}'
     )
     app = App(
         "invoices",
@@ -142,15 +161,26 @@ def claim_missing() -> Recording:
         old=[well(BEFORE), well(BEFORE, node=NODES[1])],
     )
     told = truth(
-        app, "The pod mounts a volume claim that is not there", "volumes.claim-missing",
+        app,
+        "The pod mounts a volume claim that is not there",
+        "volumes.claim-missing",
         ["invoice-archive", "not found", "invoices-archive"],
         "spec.volumes[name=data].persistentVolumeClaim.claimName",
-        before="invoice-archive", after="invoices-archive",
-    )  # fmt: skip
-    claim = thing("PersistentVolumeClaim", "invoices-archive", spec={
-        "accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "200Gi"}},
-        "storageClassName": "efs", "volumeName": "pvc-0f4c1a52", "volumeMode": "Filesystem",
-    }, status={"phase": "Bound", "accessModes": ["ReadWriteMany"]})  # fmt: skip
+        before="invoice-archive",
+        after="invoices-archive",
+    )
+    claim = thing(
+        "PersistentVolumeClaim",
+        "invoices-archive",
+        spec={
+            "accessModes": ["ReadWriteMany"],
+            "resources": {"requests": {"storage": "200Gi"}},
+            "storageClassName": "efs",
+            "volumeName": "pvc-0f4c1a52",
+            "volumeMode": "Filesystem",
+        },
+        status={"phase": "Bound", "accessModes": ["ReadWriteMany"]},
+    )
     made = Recording(app, stuck(app), told).with_(claim).commit("invoices 3.5.0")
     made.git = [written(claim)]
     return made.says("FailedScheduling", said, times=4)
@@ -158,8 +188,7 @@ def claim_missing() -> Recording:
 
 def class_missing() -> Recording:
     said = (
-        "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. "
-        f"{NOT_HELPFUL}"
+        f"0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. {NOT_HELPFUL}"
     )
     app = App(
         "reviews",
@@ -169,15 +198,26 @@ def class_missing() -> Recording:
         sights=[unplaced(said)],
     )
     told = truth(
-        app, "A volume claim asks for a storage class that does not exist",
-        "volumes.class-missing", ["gp3-encrypetd", "storage class"], "spec.storageClassName",
-        before="gp3-encrypetd", after="gp3-encrypted",
+        app,
+        "A volume claim asks for a storage class that does not exist",
+        "volumes.class-missing",
+        ["gp3-encrypetd", "storage class"],
+        "spec.storageClassName",
+        before="gp3-encrypetd",
+        after="gp3-encrypted",
         target=("PersistentVolumeClaim", "reviews-data"),
-    )  # fmt: skip
-    claim = thing("PersistentVolumeClaim", "reviews-data", spec={
-        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "20Gi"}},
-        "storageClassName": "gp3-encrypetd", "volumeMode": "Filesystem",
-    }, status={"phase": "Pending"})  # fmt: skip
+    )
+    claim = thing(
+        "PersistentVolumeClaim",
+        "reviews-data",
+        spec={
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "20Gi"}},
+            "storageClassName": "gp3-encrypetd",
+            "volumeMode": "Filesystem",
+        },
+        status={"phase": "Pending"},
+    )
     classes = [
         thing("StorageClass", name, api="storage.k8s.io/v1", provisioner="ebs.csi.aws.com")
         for name in ("gp2", "gp3-encrypted")
@@ -185,15 +225,15 @@ def class_missing() -> Recording:
     made = Recording(app, not_ready(app), told).with_(claim, *classes).commit("reviews: begin")
     made.git = [written(claim)]
     missing = 'storageclass.storage.k8s.io "gp3-encrypetd" not found'
-    made.says("ProvisioningFailed", missing, times=62,
-              about=("PersistentVolumeClaim", "reviews-data"))  # fmt: skip
+    made.says(
+        "ProvisioningFailed", missing, times=62, about=("PersistentVolumeClaim", "reviews-data")
+    )
     return made.says("FailedScheduling", said, times=4)
 
 
 def class_missing_of_a_set() -> Recording:
     said = (
-        "0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. "
-        f"{NOT_HELPFUL}"
+        f"0/2 nodes are available: pod has unbound immediate PersistentVolumeClaims. {NOT_HELPFUL}"
     )
     template = {
         "metadata": {"name": "data"},
@@ -213,16 +253,27 @@ def class_missing_of_a_set() -> Recording:
         sights=[unplaced(said)],
     )
     told = truth(
-        app, "A StatefulSet's claims ask for a storage class that does not exist",
-        "volumes.class-missing", ["gp3-encrypetd", "storage class"],
-    )  # fmt: skip
-    claim = thing("PersistentVolumeClaim", "data-events-db-0", spec=template["spec"],
-                  status={"phase": "Pending"})  # fmt: skip
-    class_ = thing("StorageClass", "gp3-encrypted", api="storage.k8s.io/v1",
-                   provisioner="ebs.csi.aws.com")  # fmt: skip
+        app,
+        "A StatefulSet's claims ask for a storage class that does not exist",
+        "volumes.class-missing",
+        ["gp3-encrypetd", "storage class"],
+    )
+    claim = thing(
+        "PersistentVolumeClaim",
+        "data-events-db-0",
+        spec=template["spec"],
+        status={"phase": "Pending"},
+    )
+    class_ = thing(
+        "StorageClass", "gp3-encrypted", api="storage.k8s.io/v1", provisioner="ebs.csi.aws.com"
+    )
     made = Recording(app, not_ready(app), told).with_(claim, class_)
-    made.says("ProvisioningFailed", 'storageclass.storage.k8s.io "gp3-encrypetd" not found',
-              times=62, about=("PersistentVolumeClaim", "data-events-db-0"))  # fmt: skip
+    made.says(
+        "ProvisioningFailed",
+        'storageclass.storage.k8s.io "gp3-encrypetd" not found',
+        times=62,
+        about=("PersistentVolumeClaim", "data-events-db-0"),
+    )
     return made.says("FailedScheduling", said, times=4)
 
 
@@ -237,13 +288,22 @@ def held_elsewhere() -> Recording:
         old=[well(BEFORE, node=NODES[1])],
     )
     told = truth(
-        app, "A disk that the pod of the revision before still holds, on another node",
-        "volumes.held-elsewhere", ["attached", "pvc-7b1d9c44"],
-    )  # fmt: skip
-    claim = thing("PersistentVolumeClaim", "wishlist-data", spec={
-        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "20Gi"}},
-        "storageClassName": "gp3", "volumeName": "pvc-7b1d9c44",
-    }, status={"phase": "Bound"})  # fmt: skip
+        app,
+        "A disk that the pod of the revision before still holds, on another node",
+        "volumes.held-elsewhere",
+        ["attached", "pvc-7b1d9c44"],
+    )
+    claim = thing(
+        "PersistentVolumeClaim",
+        "wishlist-data",
+        spec={
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "20Gi"}},
+            "storageClassName": "gp3",
+            "volumeName": "pvc-7b1d9c44",
+        },
+        status={"phase": "Bound"},
+    )
     made = Recording(app, stuck(app), told).with_(claim).commit("wishlist 1.2.1")
     said = f"Volume is already used by pod(s) {app.pod_names(app.before or {}, 1)[0]}"
     return made.says("FailedAttachVolume", f'Multi-Attach error for volume "pvc-7b1d9c44" {said}')
@@ -266,16 +326,21 @@ def own_disk() -> Recording:
         before=program("exporter", "4.0.1", resources=disk("2Gi")),
         now=program("exporter", "4.0.1", resources=disk("512Mi")),
         sights=[
-            evicted(said, "2026-11-20T09:31:07Z"), evicted(said, "2026-11-20T09:37:40Z"),
+            evicted(said, "2026-11-20T09:31:07Z"),
+            evicted(said, "2026-11-20T09:37:40Z"),
             well("2026-11-20T09:44:02Z", created="2026-11-20T09:43:58Z"),
             well("2026-11-20T09:45:31Z", created="2026-11-20T09:45:27Z"),
         ],
-    )  # fmt: skip
+    )
     told = truth(
-        app, "Evicted for using more disk than its limit, which a rollout lowered",
-        "eviction.own-disk", ["ephemeral", "512Mi", "evicted"],
-        ".resources.limits.ephemeral-storage", before="512Mi", after="2Gi",
-    )  # fmt: skip
+        app,
+        "Evicted for using more disk than its limit, which a rollout lowered",
+        "eviction.own-disk",
+        ["ephemeral", "512Mi", "evicted"],
+        ".resources.limits.ephemeral-storage",
+        before="512Mi",
+        after="2Gi",
+    )
     what = "Pods of shop/exporter were evicted twice within 15 minutes."
     made = Recording(app, alert(app, "PodsEvicted", "Pods are evicted.", what), told)
     return made.commit("Right-size disks").says("Evicted", said, last="2026-11-20T09:43:57Z")
@@ -297,10 +362,17 @@ def node_pressure() -> Recording:
             well(BEFORE, node=NODES[1]),
         ],
     )
-    told = truth(app, "Evicted because its node ran out of memory", "eviction.node-pressure",
-                 ["node", "memory", "evicted"])  # fmt: skip
-    made = Recording(app, alert(app, "PodsEvicted", "Pods are evicted.",
-                                "A pod of shop/ratings was evicted."), told)  # fmt: skip
+    told = truth(
+        app,
+        "Evicted because its node ran out of memory",
+        "eviction.node-pressure",
+        ["node", "memory", "evicted"],
+    )
+    made = Recording(
+        app,
+        alert(app, "PodsEvicted", "Pods are evicted.", "A pod of shop/ratings was evicted."),
+        told,
+    )
     return made.says("Evicted", said, last="2026-11-20T09:41:14Z")
 
 
@@ -311,22 +383,39 @@ def node_not_ready() -> Recording:
         now=program("basket", "7.0.0"),
         rolled=BEFORE,
         sights=[
-            well(BEFORE, lost=True), unplaced("0/2 nodes are available: 1 Insufficient cpu, 1 "
-            "node(s) had untolerated taint {node.kubernetes.io/unreachable: }. preemption: 0/2 "
-            "nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is "
-            "not helpful for scheduling."),
+            well(BEFORE, lost=True),
+            unplaced(
+                "0/2 nodes are available: 1 Insufficient cpu, 1 "
+                "node(s) had untolerated taint {node.kubernetes.io/unreachable: }. preemption: 0/2 "
+                "nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is "
+                "not helpful for scheduling."
+            ),
         ],
-    )  # fmt: skip
-    told = truth(app, "The node under a pod does not report any more",
-                 "conditions.node-not-ready", ["node", NODES[0]])  # fmt: skip
+    )
+    told = truth(
+        app,
+        "The node under a pod does not report any more",
+        "conditions.node-not-ready",
+        ["node", NODES[0]],
+    )
     made = Recording(app, not_ready(app), told)
     made.nodes = [node(NODES[0], lost=True), node(NODES[1])]
-    made.says("NodeNotReady", "Node is not ready", first="2026-11-20T09:38:07Z",
-              last="2026-11-20T09:38:07Z")  # fmt: skip
-    made.says("TaintManagerEviction", f"Marking for deletion Pod shop/{app.pods[0]}", normal=True,
-              first="2026-11-20T09:43:12Z", last="2026-11-20T09:43:12Z")  # fmt: skip
-    return made.says("FailedScheduling", app.sights[1].unplaced, pod=1, times=2,
-                     first="2026-11-20T09:43:13Z")  # fmt: skip
+    made.says(
+        "NodeNotReady",
+        "Node is not ready",
+        first="2026-11-20T09:38:07Z",
+        last="2026-11-20T09:38:07Z",
+    )
+    made.says(
+        "TaintManagerEviction",
+        f"Marking for deletion Pod shop/{app.pods[0]}",
+        normal=True,
+        first="2026-11-20T09:43:12Z",
+        last="2026-11-20T09:43:12Z",
+    )
+    return made.says(
+        "FailedScheduling", app.sights[1].unplaced, pod=1, times=2, first="2026-11-20T09:43:13Z"
+    )
 
 
 CASES = {

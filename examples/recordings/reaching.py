@@ -1,4 +1,4 @@
-"""Ways that lead nowhere: services without pods, names without hosts, autoscalers that are blind."""
+"""Ways that lead nowhere: services without pods, names without hosts, blind autoscalers."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ STOOD = "2026-11-20T09:31:07Z"
 def _steady(name: str, tag: str, about: str, **container: object) -> App:
     """A workload that runs and is ready."""
     return App(
-        name, program(name, tag, **container), about=about, rolled=BEFORE,
+        name,
+        program(name, tag, **container),
+        about=about,
+        rolled=BEFORE,
         sights=[well(BEFORE), well(BEFORE, node=NODES[1])],
-    )  # fmt: skip
+    )
 
 
 def _unreachable(app: App, told: Object) -> Recording:
     said = f"Nobody answers at http://{app.name}.shop; its pods are ready."
-    return Recording(app, alert(app, "ServiceUnreachable", "A service does not answer.", said,
-                                severity="critical"), told)  # fmt: skip
+    return Recording(
+        app,
+        alert(app, "ServiceUnreachable", "A service does not answer.", said, severity="critical"),
+        told,
+    )
 
 
 # services
@@ -30,10 +36,15 @@ def selects_nothing() -> Recording:
     app = _steady("delivery", "6.1.0", "delivery: where parcels are.")
     wrong = {"app.kubernetes.io/name": "delivrey"}
     told = truth(
-        app, "A Service selects no pod: its label is misspelt", "selectors.no-pods",
-        ["selector", "delivrey", "delivery"], 'spec.selector["app.kubernetes.io/name"]',
-        before="delivrey", after="delivery", target=("Service", "delivery"),
-    )  # fmt: skip
+        app,
+        "A Service selects no pod: its label is misspelt",
+        "selectors.no-pods",
+        ["selector", "delivrey", "delivery"],
+        'spec.selector["app.kubernetes.io/name"]',
+        before="delivrey",
+        after="delivery",
+        target=("Service", "delivery"),
+    )
     made = _unreachable(app, told).with_(*service(app, selector=wrong))
     made.git = [written(made.around[0])]
     return made.commit("delivery: tidy up labels")
@@ -42,10 +53,15 @@ def selects_nothing() -> Recording:
 def port_without_name() -> Recording:
     app = _steady("tracking", "2.7.1", "tracking: the map in the parcel's mail.")
     told = truth(
-        app, "A Service sends to a port that no container has", "selectors.no-port",
-        ["htttp", "port"], "spec.ports[0].targetPort",
-        before="htttp", after="http", target=("Service", "tracking"),
-    )  # fmt: skip
+        app,
+        "A Service sends to a port that no container has",
+        "selectors.no-port",
+        ["htttp", "port"],
+        "spec.ports[0].targetPort",
+        before="htttp",
+        after="http",
+        target=("Service", "tracking"),
+    )
     made = _unreachable(app, told).with_(*service(app, port="htttp"))
     made.git = [written(made.around[0])]
     return made.commit("tracking: name the ports")
@@ -72,22 +88,38 @@ def unknown_host() -> Recording:
         about="orders: asks stock before it says yes.",
     )
     told = truth(
-        app, "A variable names a host that does not exist", "names.unknown-host",
-        ["stcok", "no such host"], ".env[name=STOCK_URL].value", before=bad, after=good,
-    )  # fmt: skip
+        app,
+        "A variable names a host that does not exist",
+        "names.unknown-host",
+        ["stcok", "no such host"],
+        ".env[name=STOCK_URL].value",
+        before=bad,
+        after=good,
+    )
     what = f"Pod shop/{app.pods[0]} has been in a non-ready state for longer than 15 minutes."
-    made = Recording(app, alert(app, "KubePodNotReady", "Pod has been in a non-ready state.", what,
-                                pod=True), told)  # fmt: skip
-    made.with_(thing("Service", "stock", spec={"selector": {"app.kubernetes.io/name": "stock"},
-                                               "ports": [{"port": 80}]}))  # fmt: skip
+    made = Recording(
+        app,
+        alert(app, "KubePodNotReady", "Pod has been in a non-ready state.", what, pod=True),
+        told,
+    )
+    made.with_(
+        thing(
+            "Service",
+            "stock",
+            spec={"selector": {"app.kubernetes.io/name": "stock"}, "ports": [{"port": 80}]},
+        )
+    )
     said = LOST.format("stcok.shop.svc.cluster.local")
     made.log(
         "2026-11-20T09:31:10.004Z INFO  orders 3.1.0 starting",
-        *(f'2026-11-20T09:{m}:12.118Z ERROR stock: Get "{bad}/v1/levels": {said}'
-          for m in range(31, 47)),
-    )  # fmt: skip
-    made.says("Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503",
-              times=188)  # fmt: skip
+        *(
+            f'2026-11-20T09:{m}:12.118Z ERROR stock: Get "{bad}/v1/levels": {said}'
+            for m in range(31, 47)
+        ),
+    )
+    made.says(
+        "Unhealthy", "Readiness probe failed: HTTP probe failed with statuscode: 503", times=188
+    )
     return made.commit("orders 3.1.0: ask stock")
 
 
@@ -103,14 +135,17 @@ def unknown_host_of_a_task() -> Recording:
         sights=[died(1, "2026-11-20T09:30:09Z"), died(1, "2026-11-20T09:30:31Z")],
     )
     told = truth(
-        app, "A CronJob's variable names a host that does not exist", "names.unknown-host",
-        ["bookigns", "ENOTFOUND"], ".env[name=BOOKINGS_HOST].value",
-        before="bookigns", after="bookings",
-    )  # fmt: skip
+        app,
+        "A CronJob's variable names a host that does not exist",
+        "names.unknown-host",
+        ["bookigns", "ENOTFOUND"],
+        ".env[name=BOOKINGS_HOST].value",
+        before="bookigns",
+        after="bookings",
+    )
     what = f"Job shop/{app.revision} failed to complete."
     made = Recording(app, alert(app, "KubeJobFailed", "Job failed to complete.", what), told)
-    made.with_(thing("Service", "bookings", spec={"selector": {"app.kubernetes.io/name": "bookings"},
-                                                  "ports": [{"port": 5432}]}))  # fmt: skip
+    made.with_(thing("Service", "bookings", spec={"ports": [{"port": 5432}]}))
     for pod in (0, 1):
         made.log(
             "2026-11-20T09:30:04.310Z INFO  report of 2026-11-19",
@@ -135,10 +170,14 @@ def request_missing() -> Recording:
         about="frontend: what people see.",
     )
     told = truth(
-        app, "The autoscaler cannot measure: a rollout removed the CPU request",
-        "autoscaling.no-request", ["cpu", "request", "autoscaler"],
-        ".resources.requests.cpu", before=None, after="250m",
-    )  # fmt: skip
+        app,
+        "The autoscaler cannot measure: a rollout removed the CPU request",
+        "autoscaling.no-request",
+        ["cpu", "request", "autoscaler"],
+        ".resources.requests.cpu",
+        before=None,
+        after="250m",
+    )
     said = (
         "the HPA was unable to compute the replica count: failed to get cpu utilization: missing "
         f"request for cpu in container app of Pod {app.pods[0]}"
@@ -153,16 +192,28 @@ def request_missing() -> Recording:
     able["message"] = "the HPA controller was able to get the target's current scale"
     status = {"currentReplicas": 2, "desiredReplicas": 2}
     status["conditions"] = [able | at, active | at | {"message": said}]
-    scaler = thing("HorizontalPodAutoscaler", "frontend", api="autoscaling/v2", spec=spec,
-                   status=status)  # fmt: skip
+    scaler = thing(
+        "HorizontalPodAutoscaler", "frontend", api="autoscaling/v2", spec=spec, status=status
+    )
     what = "HPA shop/frontend has not matched the desired number of replicas for 15 minutes."
-    made = Recording(app, alert(app, "KubeHpaReplicasMismatch", "HPA has not matched replicas.",
-                                what, kind="horizontalpodautoscaler"), told).with_(scaler)  # fmt: skip
+    made = Recording(
+        app,
+        alert(
+            app,
+            "KubeHpaReplicasMismatch",
+            "HPA has not matched replicas.",
+            what,
+            kind="horizontalpodautoscaler",
+        ),
+        told,
+    ).with_(scaler)
     made.git = [written(scaler)]
     return made.says(
-        "FailedGetResourceMetric", said.split(": ", 1)[1], times=61,
+        "FailedGetResourceMetric",
+        said.split(": ", 1)[1],
+        times=61,
         about=("HorizontalPodAutoscaler", "frontend"),
-    ).commit("frontend 12.4.0")  # fmt: skip
+    ).commit("frontend 12.4.0")
 
 
 CASES = {

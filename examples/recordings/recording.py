@@ -69,9 +69,17 @@ class Recording:
     # what is said
 
     def says(
-        self, reason: str, message: str, *, pod: int = 0, about: tuple[str, str] | None = None,
-        times: int = 1, first: str = ROLLED, last: str = LATEST, normal: bool = False,
-    ) -> Recording:  # fmt: skip
+        self,
+        reason: str,
+        message: str,
+        *,
+        pod: int = 0,
+        about: tuple[str, str] | None = None,
+        times: int = 1,
+        first: str = ROLLED,
+        last: str = LATEST,
+        normal: bool = False,
+    ) -> Recording:
         """Add an event about a pod of the workload, or about (kind, name)."""
         kind, name = about or ("Pod", self.app.pods[pod])
         speaker = _SPEAKERS.get(reason) or _speaker(kind, reason)
@@ -85,7 +93,8 @@ class Recording:
                 "apiVersion": "v1",
                 "kind": "Event",
                 "metadata": meta | {"uid": uid("Event", made)},
-                "involvedObject": target | ({"fieldPath": "spec.containers{app}"} if inside else {}),
+                "involvedObject": target
+                | ({"fieldPath": "spec.containers{app}"} if inside else {}),
                 "reason": reason,
                 "message": message,
                 "count": times,
@@ -154,7 +163,10 @@ class Recording:
     def _objects(self) -> Iterator[Object]:
         yield from self.app.objects()
         there = {(o["kind"], o["metadata"]["name"]) for o in self.around}
-        if self.app.kind in ("Deployment", "StatefulSet") and ("Service", self.app.name) not in there:
+        if (
+            self.app.kind in ("Deployment", "StatefulSet")
+            and ("Service", self.app.name) not in there
+        ):
             yield from service(self.app)
         yield thing("ServiceAccount", "default")
         yield from self.nodes or [node(name) for name in NODES]
@@ -238,9 +250,11 @@ def service(app: App, *, selector: Object | None = None, port: Any = "http") -> 
     labels = {"kubernetes.io/service-name": app.name}
     labels |= {"endpointslice.kubernetes.io/managed-by": "endpointslice-controller.k8s.io"}
     piece = thing(
-        "EndpointSlice", f"{app.name}-{ending(5, app.name, 'slice')}", api="discovery.k8s.io/v1",
+        "EndpointSlice",
+        f"{app.name}-{ending(5, app.name, 'slice')}",
+        api="discovery.k8s.io/v1",
         metadata={"labels": app.selector | labels, "ownerReferences": owned(made)},
-    )  # fmt: skip
+    )
     ports = [{"name": "http", "port": 8080, "protocol": "TCP"}] if reached else None
     return [made, piece | {"addressType": "IPv4", "endpoints": reached, "ports": ports}]
 
@@ -264,9 +278,14 @@ def _endpoints(app: App) -> list[Object]:
 
 
 def node(
-    name: str, *, labels: Object | None = None, taints: Sequence[Object] = (), lost: bool = False,
-    cpu: str = "1930m", memory: str = "7097716Ki",
-) -> Object:  # fmt: skip
+    name: str,
+    *,
+    labels: Object | None = None,
+    taints: Sequence[Object] = (),
+    lost: bool = False,
+    cpu: str = "1930m",
+    memory: str = "7097716Ki",
+) -> Object:
     zone = f"eu-west-1{'ab'[name == NODES[1]]}"
     usual = {
         "kubernetes.io/arch": "amd64",
@@ -278,8 +297,10 @@ def node(
     made = thing("Node", name, metadata={"labels": usual | (labels or {})})
     made["spec"] = {"providerID": f"aws:///{zone}/i-{number(name) % 16**17:017x}"}
     if lost:
-        taints = [{"key": "node.kubernetes.io/unreachable", "effect": e}
-                  for e in ("NoExecute", "NoSchedule")]  # fmt: skip
+        taints = [
+            {"key": "node.kubernetes.io/unreachable", "effect": e}
+            for e in ("NoExecute", "NoSchedule")
+        ]
     if taints:
         made["spec"]["taints"] = list(taints)
     gives = {"cpu": cpu, "memory": memory, "pods": "29", "ephemeral-storage": "76224326324"}
@@ -310,11 +331,20 @@ def _node_condition(lost: bool, kind: str, status: str, reason: str, words: str)
 
 
 def alert(
-    app: App, name: str, summary: str, description: str, *, pod: bool = False, kind: str = "",
-    severity: str = "warning", at: str = "2026-11-20T09:47:30.412Z",
-) -> Object:  # fmt: skip
+    app: App,
+    name: str,
+    summary: str,
+    description: str,
+    *,
+    pod: bool = False,
+    kind: str = "",
+    severity: str = "warning",
+    at: str = "2026-11-20T09:47:30.412Z",
+) -> Object:
     """Return AlertManager's message about the workload, or about its first pod."""
-    about = {"pod": app.pods[0], "container": "app"} if pod else {kind or app.kind.lower(): app.name}
+    about = (
+        {"pod": app.pods[0], "container": "app"} if pod else {kind or app.kind.lower(): app.name}
+    )
     labels = {"alertname": name, "cluster": "prod-a", "job": "kube-state-metrics"}
     labels |= {"namespace": NAMESPACE, "prometheus": "monitoring/k8s", "severity": severity} | about
     notes = {"summary": summary, "description": description}
@@ -347,9 +377,16 @@ def alert(
 
 
 def truth(
-    app: App, title: str, condition: str, words: Sequence[str], field_: str = "", *,
-    before: Any = None, after: Any = None, target: tuple[str, str] | None = None,
-) -> Object:  # fmt: skip
+    app: App,
+    title: str,
+    condition: str,
+    words: Sequence[str],
+    field_: str = "",
+    *,
+    before: Any = None,
+    after: Any = None,
+    target: tuple[str, str] | None = None,
+) -> Object:
     """Return `truth.json`; a field that begins with `.` is one of the workload's container."""
     family, _, name = condition.partition(".")
     kind, of = target or (app.kind, app.name)
@@ -373,7 +410,9 @@ def healthy(title: str) -> Object:
 
 def _written(app: App) -> Object:
     template = {
-        "metadata": {"labels": app.selector | {"app.kubernetes.io/part-of": NAMESPACE} | app.labels},
+        "metadata": {
+            "labels": app.selector | {"app.kubernetes.io/part-of": NAMESPACE} | app.labels
+        },
         "spec": app.now,
     }
     meta = {"name": app.name, "labels": app.selector | {"app.kubernetes.io/part-of": NAMESPACE}}
@@ -405,11 +444,21 @@ def written(value: Object) -> Object:
     """Return an object of the cluster as it stands in Git: without what the server added."""
     meta = {k: v for k, v in value["metadata"].items() if k in ("name", "labels", "annotations")}
     rest = {k: v for k, v in value.items() if k not in ("metadata", "status")}
-    return {"apiVersion": rest.pop("apiVersion"), "kind": rest.pop("kind"), "metadata": meta, **rest}
+    return {
+        "apiVersion": rest.pop("apiVersion"),
+        "kind": rest.pop("kind"),
+        "metadata": meta,
+        **rest,
+    }
 
 
 def _list(items: Sequence[Object]) -> Object:
-    return {"apiVersion": "v1", "items": list(items), "kind": "List", "metadata": {"resourceVersion": ""}}
+    return {
+        "apiVersion": "v1",
+        "items": list(items),
+        "kind": "List",
+        "metadata": {"resourceVersion": ""},
+    }
 
 
 def _json(value: Any) -> bytes:
@@ -421,5 +470,7 @@ def _yaml(value: Any) -> bytes:
 
 
 def _dump(value: Any, *, sort: bool) -> str:
-    whole = json.loads(json.dumps(copy.deepcopy(value)))  # without what YAML would write as *aliases
+    whole = json.loads(
+        json.dumps(copy.deepcopy(value))
+    )  # without what YAML would write as *aliases
     return str(yaml.safe_dump(whole, sort_keys=sort, width=10_000, allow_unicode=True))

@@ -38,14 +38,22 @@ def quota_exceeded() -> Recording:
         "limited: limits.memory=16Gi"
     )
     app = App(
-        "pricing", now, before, old=app.old, about="pricing: what things cost today.",
+        "pricing",
+        now,
+        before,
+        old=app.old,
+        about="pricing: what things cost today.",
         refused=_refused(app.pods[0], words),
-    )  # fmt: skip
+    )
     told = truth(
-        app, "New pods exceed the namespace's quota since a rollout tripled their limit",
-        "quota.exceeded", ["quota", "team-shop", "limits.memory"],
-        ".resources.limits.memory", before="3Gi", after="1Gi",
-    )  # fmt: skip
+        app,
+        "New pods exceed the namespace's quota since a rollout tripled their limit",
+        "quota.exceeded",
+        ["quota", "team-shop", "limits.memory"],
+        ".resources.limits.memory",
+        before="3Gi",
+        after="1Gi",
+    )
     quota = _quota("team-shop", {"limits.memory": "16Gi"}, {"limits.memory": "13824Mi"})
     return _recorded(app, told).with_(quota).commit("pricing: more memory, to be safe")
 
@@ -58,16 +66,29 @@ def limit_range() -> Recording:
     name = App("vouchers", now, before).pods[0]
     words = "maximum memory usage per Container is 1Gi, but limit is 1536Mi"
     app = App(
-        "vouchers", now, before, old=[well(BEFORE), well(BEFORE)],
-        about="vouchers: codes and what they are worth.", refused=_refused(name, words),
-    )  # fmt: skip
+        "vouchers",
+        now,
+        before,
+        old=[well(BEFORE), well(BEFORE)],
+        about="vouchers: codes and what they are worth.",
+        refused=_refused(name, words),
+    )
     told = truth(
-        app, "A memory limit above what the namespace allows", "quota.limit-range",
-        ["1536Mi", "1Gi", "maximum"], ".resources.limits.memory", before="1536Mi", after="768Mi",
-    )  # fmt: skip
-    bounds = thing("LimitRange", "containers", spec={
-        "limits": [{"type": "Container", "max": {"memory": "1Gi"}, "min": {"memory": "16Mi"}}],
-    })  # fmt: skip
+        app,
+        "A memory limit above what the namespace allows",
+        "quota.limit-range",
+        ["1536Mi", "1Gi", "maximum"],
+        ".resources.limits.memory",
+        before="1536Mi",
+        after="768Mi",
+    )
+    bounds = thing(
+        "LimitRange",
+        "containers",
+        spec={
+            "limits": [{"type": "Container", "max": {"memory": "1Gi"}, "min": {"memory": "16Mi"}}],
+        },
+    )
     return _recorded(app, told).with_(bounds).commit("vouchers: double the memory")
 
 
@@ -77,8 +98,12 @@ def quota_not_specified() -> Recording:
     name = App("banners", now).pods[0]
     words = "failed quota: team-shop: must specify limits.memory for: app"
     app = App("banners", now, about="banners: new today.", refused=_refused(name, words))
-    told = truth(app, "The quota wants a memory limit, and the container has none",
-                 "quota.not-specified", ["quota", "limits.memory"])  # fmt: skip
+    told = truth(
+        app,
+        "The quota wants a memory limit, and the container has none",
+        "quota.not-specified",
+        ["quota", "limits.memory"],
+    )
     quota = _quota("team-shop", {"limits.memory": "16Gi"}, {"limits.memory": "7296Mi"})
     return _recorded(app, told).with_(quota).commit("banners: begin")
 
@@ -93,13 +118,22 @@ def account_missing() -> Recording:
     name = App("payouts", runs_as("payout")).pods[0]
     words = 'error looking up service account shop/payout: serviceaccount "payout" not found'
     app = App(
-        "payouts", runs_as("payout"), runs_as("payouts"), old=[well(BEFORE), well(BEFORE)],
-        about="payouts: money to sellers, on Fridays.", refused=_refused(name, words),
-    )  # fmt: skip
+        "payouts",
+        runs_as("payout"),
+        runs_as("payouts"),
+        old=[well(BEFORE), well(BEFORE)],
+        about="payouts: money to sellers, on Fridays.",
+        refused=_refused(name, words),
+    )
     told = truth(
-        app, "The pods run as a ServiceAccount that does not exist", "admission.account-missing",
-        ["payout", "serviceaccount"], "spec.serviceAccountName", before="payout", after="payouts",
-    )  # fmt: skip
+        app,
+        "The pods run as a ServiceAccount that does not exist",
+        "admission.account-missing",
+        ["payout", "serviceaccount"],
+        "spec.serviceAccountName",
+        before="payout",
+        after="payouts",
+    )
     return _recorded(app, told).with_(thing("ServiceAccount", "payouts")).commit("payouts 3.0.0")
 
 
@@ -114,25 +148,44 @@ def pod_security() -> Recording:
         '(pod or container "app" must set securityContext.seccompProfile.type to "RuntimeDefault" '
         'or "Localhost")'
     )
-    app = App("parcel-labels", now, about="parcel-labels: what to glue on.", refused=_refused(name, words))
-    told = truth(app, "Pods are refused by the pod security standard of the namespace",
-                 "admission.pod-security", ["PodSecurity", "restricted"])  # fmt: skip
+    app = App(
+        "parcel-labels", now, about="parcel-labels: what to glue on.", refused=_refused(name, words)
+    )
+    told = truth(
+        app,
+        "Pods are refused by the pod security standard of the namespace",
+        "admission.pod-security",
+        ["PodSecurity", "restricted"],
+    )
     return _recorded(app, told).commit("labels: into this namespace")
 
 
 def pod_security_of_an_agent() -> Recording:
     logs = {"volumes": [{"name": "logs", "hostPath": {"path": "/var/log"}}], "hostNetwork": True}
-    now = task("log-shipper", "5.5.0", spec=logs,
-               volumeMounts=[{"name": "logs", "mountPath": "/var/log", "readOnly": True}])  # fmt: skip
+    now = task(
+        "log-shipper",
+        "5.5.0",
+        spec=logs,
+        volumeMounts=[{"name": "logs", "mountPath": "/var/log", "readOnly": True}],
+    )
     name = App("log-shipper", now, kind="DaemonSet").pods[0]
     words = (
         'violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true), hostPath '
         'volumes (volume "logs")'
     )
-    app = App("log-shipper", now, kind="DaemonSet", about="log-shipper: on each node.",
-              refused=_refused(name, words))  # fmt: skip
-    told = truth(app, "A DaemonSet's pods are refused by the pod security standard",
-                 "admission.pod-security", ["PodSecurity", "baseline"])  # fmt: skip
+    app = App(
+        "log-shipper",
+        now,
+        kind="DaemonSet",
+        about="log-shipper: on each node.",
+        refused=_refused(name, words),
+    )
+    told = truth(
+        app,
+        "A DaemonSet's pods are refused by the pod security standard",
+        "admission.pod-security",
+        ["PodSecurity", "baseline"],
+    )
     return _recorded(app, told)
 
 
@@ -143,10 +196,20 @@ def webhook() -> Recording:
         'endpoints available for service "mesh-injector"'
     )
     before, now = program("returns", "2.1.0"), program("returns", "2.1.1")
-    app = App("returns", now, before, old=[well(BEFORE), well(BEFORE)], refused=words,
-              about="returns: parcels that come back.")  # fmt: skip
-    told = truth(app, "A webhook without pods keeps new pods from being made", "admission.webhook",
-                 ["webhook", "mesh-injector", "endpoints"])  # fmt: skip
+    app = App(
+        "returns",
+        now,
+        before,
+        old=[well(BEFORE), well(BEFORE)],
+        refused=words,
+        about="returns: parcels that come back.",
+    )
+    told = truth(
+        app,
+        "A webhook without pods keeps new pods from being made",
+        "admission.webhook",
+        ["webhook", "mesh-injector", "endpoints"],
+    )
     return _recorded(app, told).commit("returns 2.1.1")
 
 
@@ -158,13 +221,24 @@ def runs_as_root() -> Recording:
         "container has runAsNonRoot and image will run as root (pod: "
         f'"{name}_shop({uid("Pod", name)})", container: app)'
     )
-    app = App("stickers", now, before, sights=[waits("CreateContainerConfigError", said)],
-              old=[well(BEFORE), well(BEFORE)], about="stickers: for laptops.")  # fmt: skip
-    told = truth(app, "The image would run as root, which the pod forbids",
-                 "admission.runs-as-root", ["runAsNonRoot", "root"])  # fmt: skip
+    app = App(
+        "stickers",
+        now,
+        before,
+        sights=[waits("CreateContainerConfigError", said)],
+        old=[well(BEFORE), well(BEFORE)],
+        about="stickers: for laptops.",
+    )
+    told = truth(
+        app,
+        "The image would run as root, which the pod forbids",
+        "admission.runs-as-root",
+        ["runAsNonRoot", "root"],
+    )
     what = "pod/stickers in namespace shop on container app has been in waiting state."
-    made = Recording(app, alert(app, "KubeContainerWaiting", "Pod container waiting.", what,
-                                pod=True), told)  # fmt: skip
+    made = Recording(
+        app, alert(app, "KubeContainerWaiting", "Pod container waiting.", what, pod=True), told
+    )
     return made.says("Failed", f"Error: {said}", times=71).commit("stickers 1.9.0, new base image")
 
 

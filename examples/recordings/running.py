@@ -5,9 +5,7 @@ from __future__ import annotations
 from recordings.objects import (
     BEFORE,
     NODES,
-    ROLLED,
     Object,
-    died,
     ended,
     loops,
     thing,
@@ -15,7 +13,6 @@ from recordings.objects import (
     waits,
     well,
 )
-from recordings.placing import stuck
 from recordings.recording import Recording, alert, truth, written
 from recordings.workloads import App, program, task
 
@@ -24,16 +21,22 @@ REGISTRY = "registry.shop.example/shop"
 
 def looping(app: App, told: Object) -> Recording:
     said = f'Pod shop/{app.pods[0]} (app) is in waiting state (reason: "CrashLoopBackOff").'
-    made = Recording(app, alert(app, "KubePodCrashLooping", "Pod is crash looping.", said,
-                                pod=True), told)  # fmt: skip
+    made = Recording(
+        app, alert(app, "KubePodCrashLooping", "Pod is crash looping.", said, pod=True), told
+    )
     back = f"Back-off restarting failed container app in pod {app.pods[0]}_shop"
     return made.says("BackOff", back, times=66)
 
 
 def waiting(app: App, told: Object) -> Recording:
     said = f"pod/{app.pods[0]} in namespace shop on container app has been in waiting state."
-    return Recording(app, alert(app, "KubeContainerWaiting", "Pod container waiting longer than 1 "
-                                "hour.", said, pod=True), told)  # fmt: skip
+    return Recording(
+        app,
+        alert(
+            app, "KubeContainerWaiting", "Pod container waiting longer than 1 hour.", said, pod=True
+        ),
+        told,
+    )
 
 
 # images
@@ -65,8 +68,9 @@ def rate_limited() -> Recording:
         old=[well(BEFORE), well(BEFORE, node=NODES[1])],
         about="sessions: who is logged in.",
     )
-    told = truth(app, "The registry allows no more pulls", "image_pull.rate-limited",
-                 ["429", "rate limit"])  # fmt: skip
+    told = truth(
+        app, "The registry allows no more pulls", "image_pull.rate-limited", ["429", "rate limit"]
+    )
     return _cannot_pull(waiting(app, told), image, said).commit("redis 7.4.2")
 
 
@@ -85,9 +89,14 @@ def invalid_name() -> Recording:
         about="giftcards: money in envelopes.",
     )
     told = truth(
-        app, "The image's name is not valid: capital letters", "image_pull.invalid-name",
-        ["GiftCards", "invalid"], ".image", before=bad, after=good,
-    )  # fmt: skip
+        app,
+        "The image's name is not valid: capital letters",
+        "image_pull.invalid-name",
+        ["GiftCards", "invalid"],
+        ".image",
+        before=bad,
+        after=good,
+    )
     made = waiting(app, told).says("InspectFailed", said, times=12)
     made.says("Failed", "Error: InvalidImageName", times=12)
     return made.commit("giftcards 1.2.0")
@@ -108,9 +117,14 @@ def image_of_an_agent() -> Recording:
         about="node-probe: on each node.",
     )
     told = truth(
-        app, "A DaemonSet's image name has a typing error", "image_pull.not-found",
-        ["node-prboe", "not found"], ".image", before=bad, after=good,
-    )  # fmt: skip
+        app,
+        "A DaemonSet's image name has a typing error",
+        "image_pull.not-found",
+        ["node-prboe", "not found"],
+        ".image",
+        before=bad,
+        after=good,
+    )
     return _cannot_pull(waiting(app, told), bad, said).commit("node-probe 2.3.1")
 
 
@@ -127,8 +141,12 @@ def image_of_a_task() -> Recording:
         sights=[waits("ImagePullBackOff", f'Back-off pulling image "{image}"')],
         about="stocktake: counts everything, every half hour.",
     )
-    told = truth(app, "A CronJob names an image tag that does not exist", "image_pull.not-found",
-                 ["stocktake", "0.4.0", "not found"])  # fmt: skip
+    told = truth(
+        app,
+        "A CronJob names an image tag that does not exist",
+        "image_pull.not-found",
+        ["stocktake", "0.4.0", "not found"],
+    )
     return _cannot_pull(waiting(app, told), image, said)
 
 
@@ -137,12 +155,23 @@ def wrong_architecture() -> Recording:
     before, now = (program("quotes", "", image=i, command=["/app/server"]) for i in (good, bad))
     app = App("quotes", now, before)
     last = ended(255, "Error", "2026-11-20T09:46:12Z", began="2026-11-20T09:46:12Z")
-    app = App("quotes", now, before, sights=[loops(app.pods[0], last)],
-              old=[well(BEFORE), well(BEFORE)], about="quotes: offers for companies.")  # fmt: skip
+    app = App(
+        "quotes",
+        now,
+        before,
+        sights=[loops(app.pods[0], last)],
+        old=[well(BEFORE), well(BEFORE)],
+        about="quotes: offers for companies.",
+    )
     told = truth(
-        app, "The image was built for another processor", "crash_loop.wrong-architecture",
-        ["exec format error", "architecture"], ".image", before=bad, after=good,
-    )  # fmt: skip
+        app,
+        "The image was built for another processor",
+        "crash_loop.wrong-architecture",
+        ["exec format error", "architecture"],
+        ".image",
+        before=bad,
+        after=good,
+    )
     made = looping(app, told).commit("quotes 5.3.0, built on the new machines")
     return made.log("exec /app/server: exec format error", previous=True)
 
@@ -154,18 +183,22 @@ def config_of_a_task() -> Recording:
     said = 'configmap "newsletter-setings" not found'
     app = App(
         "newsletter-send",
-        task("newsletter-send", "2.0.1",
-             envFrom=[{"configMapRef": {"name": "newsletter-setings"}}]),
+        task(
+            "newsletter-send", "2.0.1", envFrom=[{"configMapRef": {"name": "newsletter-setings"}}]
+        ),
         kind="CronJob",
         sights=[waits("CreateContainerConfigError", said)],
         about="newsletter-send: what is new, to those who want to know.",
-    )  # fmt: skip
+    )
     told = truth(
-        app, "A CronJob refers to a ConfigMap that is not there", "configuration.object-missing",
+        app,
+        "A CronJob refers to a ConfigMap that is not there",
+        "configuration.object-missing",
         ["newsletter-setings", "not found", "newsletter-settings"],
         ".envFrom[0].configMapRef.name",
-        before="newsletter-setings", after="newsletter-settings",
-    )  # fmt: skip
+        before="newsletter-setings",
+        after="newsletter-settings",
+    )
     settings = thing("ConfigMap", "newsletter-settings", data={"SENDER": "news@shop.example"})
     made = waiting(app, told).with_(settings)
     made.git = [written(settings)]
@@ -174,8 +207,12 @@ def config_of_a_task() -> Recording:
 
 def config_key_of_a_set() -> Recording:
     def reads(key: str) -> list[Object]:
-        return [{"name": "RETENTION", "valueFrom": {
-            "configMapKeyRef": {"name": "audit-settings", "key": key}}}]  # fmt: skip
+        return [
+            {
+                "name": "RETENTION",
+                "valueFrom": {"configMapKeyRef": {"name": "audit-settings", "key": key}},
+            }
+        ]
 
     said = "couldn't find key retention-dyas in ConfigMap shop/audit-settings"
     app = App(
@@ -187,11 +224,14 @@ def config_key_of_a_set() -> Recording:
         about="audit: who did what.",
     )
     told = truth(
-        app, "A StatefulSet asks a ConfigMap for a key that it does not have",
-        "configuration.key-missing", ["retention-dyas", "audit-settings", "retention-days"],
+        app,
+        "A StatefulSet asks a ConfigMap for a key that it does not have",
+        "configuration.key-missing",
+        ["retention-dyas", "audit-settings", "retention-days"],
         ".env[name=RETENTION].valueFrom.configMapKeyRef.key",
-        before="retention-dyas", after="retention-days",
-    )  # fmt: skip
+        before="retention-dyas",
+        after="retention-days",
+    )
     settings = thing("ConfigMap", "audit-settings", data={"retention-days": "3650"})
     made = waiting(app, told).with_(settings).commit("audit 1.1.0")
     made.git = [written(settings)]
@@ -212,29 +252,50 @@ def leak() -> Recording:
     now = program("recommendations", "2.9.0", resources=_limited("512Mi"))
     last = ended(137, "OOMKilled", "2026-11-20T09:46:34Z", began="2026-11-20T06:02:40Z")
     app = App(
-        "recommendations", now, rolled=BEFORE, about="recommendations: others also bought.",
+        "recommendations",
+        now,
+        rolled=BEFORE,
+        about="recommendations: others also bought.",
         sights=[unready("2026-11-20T09:46:35Z", 9, last), well("2026-11-20T08:10:02Z", 8)],
-    )  # fmt: skip
-    told = truth(app, "Memory that only grows, until the kernel kills it", "memory.leak",
-                 ["memory", "grows", "leak"])  # fmt: skip
+    )
+    told = truth(
+        app,
+        "Memory that only grows, until the kernel kills it",
+        "memory.leak",
+        ["memory", "grows", "leak"],
+    )
     what = f"Container app of shop/{app.pods[0]} was killed for memory 9 times in two days."
-    made = Recording(app, alert(app, "KubeContainerOOMKilled", "Container is killed for memory.",
-                                what, pod=True), told)  # fmt: skip
-    return made.memory(app.pods[0], "2026-11-20T06:04:00Z",
-                       [61 + 14.6 * i + i % 3 for i in range(31)], every_s=430)  # fmt: skip
+    made = Recording(
+        app,
+        alert(app, "KubeContainerOOMKilled", "Container is killed for memory.", what, pod=True),
+        told,
+    )
+    return made.memory(
+        app.pods[0], "2026-11-20T06:04:00Z", [61 + 14.6 * i + i % 3 for i in range(31)], every_s=430
+    )
 
 
 def _lowered(name: str, kind: str, about: str) -> Recording:
     runs = program if kind == "StatefulSet" else task
     before, now = (runs(name, "3.3.0", resources=_limited(m)) for m in ("384Mi", "128Mi"))
     app = App(name, now, before, kind=kind)
-    app = App(name, now, before, kind=kind, about=about,
-              sights=[loops(app.pods[0], KILLED), well(BEFORE, node=NODES[1])])  # fmt: skip
+    app = App(
+        name,
+        now,
+        before,
+        kind=kind,
+        about=about,
+        sights=[loops(app.pods[0], KILLED), well(BEFORE, node=NODES[1])],
+    )
     told = truth(
-        app, f"A rollout lowered a {kind}'s memory limit below what it uses",
-        "memory.limit-exceeded", ["memory", "limit", "128Mi", "OOMKilled"],
-        ".resources.limits.memory", before="128Mi", after="384Mi",
-    )  # fmt: skip
+        app,
+        f"A rollout lowered a {kind}'s memory limit below what it uses",
+        "memory.limit-exceeded",
+        ["memory", "limit", "128Mi", "OOMKilled"],
+        ".resources.limits.memory",
+        before="128Mi",
+        after="384Mi",
+    )
     made = looping(app, told).commit("Right-size memory of idle services")
     used = [201 + (i * 37 % 11) for i in range(30)]
     made.memory(app.pods[1], "2026-11-20T08:58:00Z", used)

@@ -76,7 +76,9 @@ class App:
 
 
 def _tick(app: App) -> str:
-    return "29394330"  # minutes since 1970 of 2026-11-20T09:30:00Z, as the CronJob controller counts
+    return (
+        "29394330"  # minutes since 1970 of 2026-11-20T09:30:00Z, as the CronJob controller counts
+    )
 
 
 def _labelled(app: App) -> Object:
@@ -159,7 +161,10 @@ def _deployment_status(app: App) -> Object:
 def _progress(app: App, done: bool) -> Object:
     name = f'ReplicaSet "{app.revision}"'
     if done or app.before is None or not (app.old or app.refused):
-        said = {"reason": "NewReplicaSetAvailable", "message": f"{name} has successfully progressed."}
+        said = {
+            "reason": "NewReplicaSetAvailable",
+            "message": f"{name} has successfully progressed.",
+        }
         return {"type": "Progressing", "status": "True"} | said
     late = {"reason": "ProgressDeadlineExceeded", "message": f"{name} has timed out progressing."}
     return {"type": "Progressing", "status": "False"} | late
@@ -284,9 +289,11 @@ def _cronjob(app: App) -> list[Object]:
     job = thing("Job", app.revision, api="batch/v1", metadata=meta)
     job["spec"] = {"backoffLimit": 3, "completions": 1, "parallelism": 1, "template": template}
     job["status"] = _job_status(app.sights)
-    whole["status"]["active"] = [
-        {"apiVersion": "batch/v1", "kind": "Job", "name": app.revision, "namespace": NAMESPACE}
-    ] if job["status"].get("active") else []  # fmt: skip
+    whole["status"]["active"] = (
+        [{"apiVersion": "batch/v1", "kind": "Job", "name": app.revision, "namespace": NAMESPACE}]
+        if job["status"].get("active")
+        else []
+    )
     names = app.pod_names(app.now, len(app.sights))
     made = [
         pod(n, job, template, s, "2026-11-20T09:30:00Z")

@@ -129,7 +129,9 @@ def test_a_missing_configmap_is_named_and_one_that_is_called_nearly_so_is_shown(
 
 
 def test_a_service_is_shown_that_is_called_nearly_like_a_host_of_a_variable():
-    shown = collected(EXAMPLES / "clusters/unknown-host-cronjob", named("CronJob", "nightly-report"))
+    shown = collected(
+        EXAMPLES / "clusters/unknown-host-cronjob", named("CronJob", "nightly-report")
+    )
     exact = collected(EXAMPLES / "clusters/memory")
 
     assert "context/objects/service/bookings.yaml" in shown

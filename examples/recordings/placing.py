@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from recordings.around import node
 from recordings.objects import BEFORE, NODES, evicted, thing, unplaced, waits, well
-from recordings.recording import Recording, alert, node, truth, written
+from recordings.recording import Recording, alert, truth, written
 from recordings.workloads import App, program
 
 NOT_HELPFUL = "preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
@@ -387,8 +388,8 @@ def node_not_ready() -> Recording:
             unplaced(
                 "0/2 nodes are available: 1 Insufficient cpu, 1 "
                 "node(s) had untolerated taint {node.kubernetes.io/unreachable: }. preemption: 0/2 "
-                "nodes are available: 1 No preemption victims found for incoming pod, 1 Preemption is "
-                "not helpful for scheduling."
+                "nodes are available: 1 No preemption victims found for incoming pod, 1 "
+                "Preemption is not helpful for scheduling."
             ),
         ],
     )

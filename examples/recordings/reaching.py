@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from recordings.around import service
 from recordings.objects import BEFORE, NODES, Object, died, thing, unready, well
-from recordings.recording import Recording, alert, service, truth, written
+from recordings.recording import Recording, alert, truth, written
 from recordings.workloads import App, program, task
 
 STOOD = "2026-11-20T09:31:07Z"

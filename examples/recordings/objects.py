@@ -178,14 +178,17 @@ def ended(code: int, reason: str, at: str, *, began: str = ROLLED, message: str 
     return {"terminated": end | ({"message": message} if message else {})}
 
 
-def pod(name: str, owner: Object, template: Object, sight: Sight, created: str) -> Object:
-    """Return a pod as the kubelet reports it."""
+def pod(
+    name: str,
+    owner: Object,
+    template: Object,
+    sight: Sight,
+    created: str,
+    labels: Object | None = None,
+) -> Object:
+    """Return a pod as the kubelet reports it; `labels` are those that its controller adds."""
     since = sight.created or created
-    labels = dict(template["metadata"]["labels"])
-    if owner["kind"] == "ReplicaSet":
-        labels["pod-template-hash"] = owner["metadata"]["labels"]["pod-template-hash"]
-    if owner["kind"] in ("StatefulSet", "DaemonSet"):
-        labels["controller-revision-hash"] = ending(10, owner["metadata"]["name"], str(template))
+    labels = template["metadata"]["labels"] | (labels or {})
     meta = {"creationTimestamp": since, "labels": labels, "ownerReferences": owned(owner)}
     if sight.lost:
         meta |= {"deletionGracePeriodSeconds": 30, "deletionTimestamp": "2026-11-20T09:43:12Z"}

@@ -65,7 +65,8 @@ def request_too_large_of_a_set() -> Recording:
         about="ledger: every booking, kept for ten years.",
         before=program("ledger", "5.1.2", resources=asks("3Gi")),
         now=program("ledger", "5.1.2", resources=asks("30Gi")),
-        sights=[unplaced(said), well(BEFORE, node=NODES[1])],
+        sights=[unplaced(said)],
+        old=[well(BEFORE, node=NODES[1])],
     )
     title = "A StatefulSet asks for more memory than any node has"
     told = truth(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from recordings.objects import (
     BEFORE,
     NODES,
@@ -113,7 +115,8 @@ def image_of_an_agent() -> Recording:
         task("node-probe", "", image=bad),
         task("node-probe", "", image=good),
         kind="DaemonSet",
-        sights=[waits("ImagePullBackOff", f'Back-off pulling image "{bad}"'), well(BEFORE)],
+        sights=[waits("ImagePullBackOff", f'Back-off pulling image "{bad}"')],
+        old=[well(BEFORE, node=NODES[1])],
         about="node-probe: on each node.",
     )
     told = truth(
@@ -220,7 +223,8 @@ def config_key_of_a_set() -> Recording:
         program("audit", "1.1.0", env=reads("retention-dyas")),
         program("audit", "1.0.9", env=reads("retention-days")),
         kind="StatefulSet",
-        sights=[waits("CreateContainerConfigError", said), well(BEFORE, node=NODES[1])],
+        sights=[waits("CreateContainerConfigError", said)],
+        old=[well(BEFORE, node=NODES[1])],
         about="audit: who did what.",
     )
     told = truth(
@@ -278,15 +282,8 @@ def leak() -> Recording:
 def _lowered(name: str, kind: str, about: str) -> Recording:
     runs = program if kind == "StatefulSet" else task
     before, now = (runs(name, "3.3.0", resources=_limited(m)) for m in ("384Mi", "128Mi"))
-    app = App(name, now, before, kind=kind)
-    app = App(
-        name,
-        now,
-        before,
-        kind=kind,
-        about=about,
-        sights=[loops(app.pods[0], KILLED), well(BEFORE, node=NODES[1])],
-    )
+    app = App(name, now, before, kind=kind, about=about, old=[well(BEFORE, node=NODES[1])])
+    app = replace(app, sights=[loops(app.pods[0], KILLED)])
     told = truth(
         app,
         f"A rollout lowered a {kind}'s memory limit below what it uses",
@@ -298,7 +295,7 @@ def _lowered(name: str, kind: str, about: str) -> Recording:
     )
     made = looping(app, told).commit("Right-size memory of idle services")
     used = [201 + (i * 37 % 11) for i in range(30)]
-    made.memory(app.pods[1], "2026-11-20T08:58:00Z", used)
+    made.memory(app.pod_names(before, 1)[0], "2026-11-20T08:58:00Z", used)
     rises = [31, 74, 118, 27, 70, 115, 29, 77, 120, 126]
     return made.memory(app.pods[0], "2026-11-20T09:32:00Z", rises)
 

@@ -49,14 +49,26 @@ class App:
         return ending(10, self.name, str(written))
 
     def pod_names(self, written: Object, count: int) -> list[str]:
-        if self.kind == "StatefulSet":
-            return [f"{self.name}-{i}" for i in range(count)]
-        start = self.name
+        if self.kind == "StatefulSet":  # the highest is made anew first
+            first = len(self.old) if written is self.now else 0
+            return [f"{self.name}-{first + i}" for i in range(count)]
+        start, salt = self.name, ""
         if self.kind == "Deployment":
             start += f"-{self.hash(written)}"
+        if self.kind == "DaemonSet":
+            salt = self.hash(written)
         if self.kind == "CronJob":
             start += f"-{_tick(self)}"
-        return [f"{start}-{ending(5, start, str(i))}" for i in range(count)]
+        return [f"{start}-{ending(5, start + salt, str(i))}" for i in range(count)]
+
+    def revised(self, written: Object) -> Object:
+        """Return the labels by which controllers know the revision of a pod."""
+        hash_ = self.hash(written)
+        return {
+            "Deployment": {"pod-template-hash": hash_},
+            "StatefulSet": {"controller-revision-hash": f"{self.name}-{hash_}"},
+            "DaemonSet": {"controller-revision-hash": hash_},
+        }.get(self.kind, {})
 
     @property
     def pods(self) -> list[str]:
@@ -90,7 +102,13 @@ def _pods(
 ) -> list[Object]:
     names = app.pod_names(written, len(sights))
     template = app.template(written)
-    return [pod(n, owner, template, s, at) for n, s in zip(names, sights, strict=True)]
+    labels = app.revised(written)
+    return [pod(n, owner, template, s, at, labels) for n, s in zip(names, sights, strict=True)]
+
+
+def _all_pods(app: App, owner: Object) -> list[Object]:
+    found = _pods(app, owner, app.now, app.sights, app.rolled)
+    return found + (_pods(app, owner, app.before, app.old, BEFORE) if app.before else [])
 
 
 # Deployment
@@ -216,17 +234,20 @@ def _statefulset(app: App) -> list[Object]:
         "template": app.template(app.now),
         "updateStrategy": {"rollingUpdate": {"partition": 0}, "type": "RollingUpdate"},
     } | app.extra
-    ready = sum(s.ready for s in app.sights)
+    everyone = [*app.sights, *app.old]
+    ready = sum(s.ready for s in everyone)
     whole["status"] = {
         "availableReplicas": ready,
         "collisionCount": 0,
+        "currentReplicas": len(app.old) if app.before else len(app.sights),
         "currentRevision": f"{app.name}-{app.hash(app.before or app.now)}",
         "observedGeneration": 5,
         "readyReplicas": ready,
-        "replicas": len(app.sights),
+        "replicas": len(everyone),
         "updateRevision": f"{app.name}-{app.hash(app.now)}",
+        "updatedReplicas": len(app.sights),
     }
-    return [whole, *_history(app, whole), *_pods(app, whole, app.now, app.sights, app.rolled)]
+    return [whole, *_history(app, whole), *_all_pods(app, whole)]
 
 
 def _daemonset(app: App) -> list[Object]:
@@ -240,9 +261,10 @@ def _daemonset(app: App) -> list[Object]:
             "type": "RollingUpdate",
         },
     }
-    ready = sum(s.ready for s in app.sights)
+    everyone = [*app.sights, *app.old]
+    ready = sum(s.ready for s in everyone)
     whole["status"] = {
-        "currentNumberScheduled": len(app.sights),
+        "currentNumberScheduled": len(everyone),
         "desiredNumberScheduled": app.replicas,
         "numberAvailable": ready,
         "numberMisscheduled": 0,
@@ -251,7 +273,7 @@ def _daemonset(app: App) -> list[Object]:
         "observedGeneration": 5,
         "updatedNumberScheduled": len(app.sights),
     }
-    return [whole, *_history(app, whole), *_pods(app, whole, app.now, app.sights, app.rolled)]
+    return [whole, *_history(app, whole), *_all_pods(app, whole)]
 
 
 def _history(app: App, whole: Object) -> list[Object]:

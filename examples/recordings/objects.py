@@ -21,6 +21,16 @@ LATEST = "2026-11-20T09:46:40Z"  # the last thing that was seen
 NODES = ("ip-10-4-17-23.eu-west-1.compute.internal", "ip-10-4-31-9.eu-west-1.compute.internal")
 LETTERS = "bcdfghjklmnpqrstvwxz2456789"  # of names that Kubernetes makes up
 
+CLUSTER_WIDE = {
+    "APIService",
+    "GatewayClass",
+    "IngressClass",
+    "Namespace",
+    "Node",
+    "PersistentVolume",
+    "StorageClass",
+}
+
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 
 
@@ -45,7 +55,7 @@ def uid(*parts: str) -> str:
 def thing(kind: str, name: str, *, api: str = "v1", **fields: Any) -> Object:
     """Return an object with the metadata that every object has. `metadata` adds to it."""
     extra = fields.pop("metadata", {})
-    scope = {} if kind in ("Node", "PersistentVolume", "StorageClass") else {"namespace": NAMESPACE}
+    scope = {} if kind in CLUSTER_WIDE else {"namespace": NAMESPACE}
     meta = {
         "creationTimestamp": BORN,
         "name": name,

@@ -10,7 +10,7 @@ from recordings.workloads import App, program, task
 STOOD = "2026-11-20T09:31:07Z"
 
 
-def _steady(name: str, tag: str, about: str, **container: object) -> App:
+def steady(name: str, tag: str, about: str, **container: object) -> App:
     """A workload that runs and is ready."""
     return App(
         name,
@@ -21,7 +21,7 @@ def _steady(name: str, tag: str, about: str, **container: object) -> App:
     )
 
 
-def _unreachable(app: App, told: Object) -> Recording:
+def unreachable(app: App, told: Object) -> Recording:
     said = f"Nobody answers at http://{app.name}.shop; its pods are ready."
     return Recording(
         app,
@@ -34,7 +34,7 @@ def _unreachable(app: App, told: Object) -> Recording:
 
 
 def selects_nothing() -> Recording:
-    app = _steady("delivery", "6.1.0", "delivery: where parcels are.")
+    app = steady("delivery", "6.1.0", "delivery: where parcels are.")
     wrong = {"app.kubernetes.io/name": "delivrey"}
     told = truth(
         app,
@@ -46,13 +46,13 @@ def selects_nothing() -> Recording:
         after="delivery",
         target=("Service", "delivery"),
     )
-    made = _unreachable(app, told).with_(*service(app, selector=wrong))
+    made = unreachable(app, told).with_(*service(app, selector=wrong))
     made.git = [written(made.around[0])]
     return made.commit("delivery: tidy up labels")
 
 
 def port_without_name() -> Recording:
-    app = _steady("tracking", "2.7.1", "tracking: the map in the parcel's mail.")
+    app = steady("tracking", "2.7.1", "tracking: the map in the parcel's mail.")
     told = truth(
         app,
         "A Service sends to a port that no container has",
@@ -63,7 +63,7 @@ def port_without_name() -> Recording:
         after="http",
         target=("Service", "tracking"),
     )
-    made = _unreachable(app, told).with_(*service(app, port="htttp"))
+    made = unreachable(app, told).with_(*service(app, port="htttp"))
     made.git = [written(made.around[0])]
     return made.commit("tracking: name the ports")
 

@@ -27,7 +27,7 @@ from recordings.objects import (
     thing,
     uid,
 )
-from recordings.workloads import App
+from recordings.workloads import App, run_of
 
 _API = {"Deployment": "apps/v1", "StatefulSet": "apps/v1", "DaemonSet": "apps/v1"}
 _PLURALS = {
@@ -318,10 +318,10 @@ def _written(app: App) -> Object:
     if app.kind == "CronJob":
         spec = {"schedule": "*/30 * * * *", "concurrencyPolicy": "Forbid", **app.extra}
         run = {"restartPolicy": "Never"} | app.now
-        spec["jobTemplate"] = {"spec": {"backoffLimit": 3, "template": template | {"spec": run}}}
+        spec["jobTemplate"] = {"spec": run_of(app) | {"template": template | {"spec": run}}}
         return {"apiVersion": "batch/v1", "kind": app.kind, "metadata": meta, "spec": spec}
     count = {} if app.kind == "DaemonSet" else {"replicas": app.replicas}
-    named = {"serviceName": app.name} if app.kind == "StatefulSet" else {}
+    named = {"serviceName": app.service or app.name} if app.kind == "StatefulSet" else {}
     spec = {**count, **named, **app.extra, "selector": {"matchLabels": app.selector}}
     spec["template"] = template
     return {"apiVersion": "apps/v1", "kind": app.kind, "metadata": meta, "spec": spec}
@@ -372,4 +372,5 @@ def _dump(value: Any, *, sort: bool) -> str:
     whole = json.loads(
         json.dumps(copy.deepcopy(value))
     )  # without what YAML would write as *aliases
-    return str(yaml.safe_dump(whole, sort_keys=sort, width=10_000, allow_unicode=True))
+    fast = getattr(yaml, "CSafeDumper", yaml.SafeDumper)  # the same bytes
+    return str(yaml.dump(whole, Dumper=fast, sort_keys=sort, width=10_000, allow_unicode=True))

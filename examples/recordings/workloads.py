@@ -36,6 +36,8 @@ class App:
     extra: Object = field(default_factory=dict)  # of its specification
     refused: str = ""  # the API server's reason to make no pods
     rolled: str = ROLLED
+    service: str = ""  # a StatefulSet's, if not called like it
+    deadline: int = 0  # of a CronJob's runs, in seconds
 
     @property
     def selector(self) -> Object:
@@ -230,7 +232,7 @@ def _statefulset(app: App) -> list[Object]:
         "replicas": app.replicas,
         "revisionHistoryLimit": 10,
         "selector": {"matchLabels": app.selector},
-        "serviceName": app.name,
+        "serviceName": app.service or app.name,
         "template": app.template(app.now),
         "updateStrategy": {"rollingUpdate": {"partition": 0}, "type": "RollingUpdate"},
     } | app.extra
@@ -298,7 +300,7 @@ def _cronjob(app: App) -> list[Object]:
     whole["spec"] = {
         "concurrencyPolicy": "Forbid",
         "failedJobsHistoryLimit": 1,
-        "jobTemplate": {"spec": {"backoffLimit": 3, "template": template}},
+        "jobTemplate": {"spec": run_of(app) | {"template": template}},
         "schedule": "*/30 * * * *",
         "successfulJobsHistoryLimit": 3,
         "suspend": False,
@@ -309,8 +311,8 @@ def _cronjob(app: App) -> list[Object]:
     meta = {"creationTimestamp": "2026-11-20T09:30:00Z", "ownerReferences": owned(whole)}
     meta |= {"labels": _labelled(app)}
     job = thing("Job", app.revision, api="batch/v1", metadata=meta)
-    job["spec"] = {"backoffLimit": 3, "completions": 1, "parallelism": 1, "template": template}
-    job["status"] = _job_status(app.sights)
+    job["spec"] = run_of(app) | {"completions": 1, "parallelism": 1, "template": template}
+    job["status"] = _job_status(app)
     whole["status"]["active"] = (
         [{"apiVersion": "batch/v1", "kind": "Job", "name": app.revision, "namespace": NAMESPACE}]
         if job["status"].get("active")
@@ -324,13 +326,22 @@ def _cronjob(app: App) -> list[Object]:
     return [whole, job, *made]
 
 
-def _job_status(sights: Sequence[Sight]) -> Object:
+def run_of(app: App) -> Object:
+    return {"backoffLimit": 3} | ({"activeDeadlineSeconds": app.deadline} if app.deadline else {})
+
+
+def _job_status(app: App) -> Object:
+    sights = app.sights
     counts = {
         "active": sum(s.phase in ("Pending", "Running") for s in sights),
         "failed": sum(s.phase == "Failed" for s in sights),
         "succeeded": sum(s.phase == "Succeeded" for s in sights),
     }
     status: Object = {k: v for k, v in counts.items() if v} | {"startTime": "2026-11-20T09:30:00Z"}
+    if counts["failed"] and app.deadline:
+        over = {"type": "Failed", "status": "True", "reason": "DeadlineExceeded"}
+        over |= {"message": "Job was active longer than specified deadline"}
+        status["conditions"] = [over | {"lastTransitionTime": "2026-11-20T09:31:00Z"}]
     if counts["succeeded"]:
         done = {"type": "Complete", "status": "True", "reason": "CompletionsReached"}
         status["conditions"] = [done | {"lastTransitionTime": LATEST}]

@@ -143,6 +143,7 @@ class LineProcess:
             "FAULTLINE_SLOTS_PER_CLUSTER": "4",
             "FAULTLINE_RUNS_PER_HOUR": "1000",
             "FAULTLINE_NUDGE_AFTER": "3",
+            "FAULTLINE_CLOSE_AFTER": "1",
             "FAULTLINE_SWEEP_SECONDS": "1",
             "WORKSPACE_ROOT": str(self.runs),
             "AGENT_RUNTIME_GRACE": "1",

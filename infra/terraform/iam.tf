@@ -6,11 +6,11 @@ locals {
     bridge  = { read = ["probe.txt", "heartbeats/*"], write = ["README.md", "probe.txt", "synced/*", "heartbeats/*", "payloads/*", "data/*", "parked/*"] }
     triage  = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*"], write = ["probe.txt", "data/*", "claims/*", "ignored/*", "incidents/*", "parked/*"] }
     context = { read = ["probe.txt", "data/*", "payloads/*", "incidents/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
-    launch  = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "ledger/*", "waiting/*"] }
-    package = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
-    close   = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*", "waiting/*"], write = ["probe.txt", "data/*", "cleared/*", "incidents/*", "parked/*"] }
-    sweep   = { read = ["probe.txt", "claims/*", "cleared/*", "incidents/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
-    verify  = { read = ["probe.txt", "claims/*", "incidents/*", "synced/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
+    launch  = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "cleared/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "ledger/*", "waiting/*"] }
+    package = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "cleared/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
+    close   = { read = ["probe.txt", "data/*", "calm/*", "claims/*", "cleared/*", "incidents/*", "waiting/*"], write = ["probe.txt", "data/*", "calm/*", "cleared/*", "incidents/*", "parked/*"] }
+    sweep   = { read = ["probe.txt", "calm/*", "claims/*", "cleared/*", "incidents/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
+    verify  = { read = ["probe.txt", "calm/*", "claims/*", "incidents/*", "synced/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
     web     = { read = ["probe.txt", "claims/*", "cleared/*", "ignored/*", "parked/*", "incidents/*", "ledger/*", "waiting/*"], write = ["incidents/*"] }
     agent   = { read = ["incidents/*"], write = ["incidents/*/runs/*"] }
   }

@@ -139,6 +139,7 @@ def policy(settings: Settings) -> Policy:
         budgets=budgets(settings),
         nudge_after_s=settings.nudge_after_s,
         quiet_s=settings.quiet_s,
+        close_after_s=settings.close_after_s,
         sweep_days=settings.sweep_days,
         own_namespaces=tuple(listed(settings.own_namespaces)),
         dry_run=settings.dry_run,

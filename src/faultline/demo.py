@@ -79,6 +79,7 @@ def _settings(example: Path, folder: Path, repository: Path, stream: str) -> Set
         cluster="prod-a",
         sse_endpoint=stream,
         quiet_s=QUIET_S,
+        close_after_s=QUIET_S,
         recorded_cluster=str(example),
         manifests=str(repository),
         images=True,
@@ -149,7 +150,8 @@ def _by_hand(
 
 def _resolve(line: Line, incident_id: str, alert: dict[str, Any], say: Say) -> ClosedBecause:
     _post(line.url + "/alertmanager", _resolved(alert))
-    closed: Closed = _wait(lambda: line.ports.incidents.closed(incident_id), "the incident closed")
+    incidents = line.ports.incidents
+    closed: Closed = _pinged(line, lambda: incidents.closed(incident_id), "the incident closed")
     say(f"  closed as {paint(closed.because.value, 'green', sys.stdout)}")
     return closed.because
 
@@ -159,12 +161,7 @@ def _held(line: Line, incident_id: str, say: Say) -> bool:
     incidents = line.ports.incidents
     said = {keys.announced(FIX_VERIFIED), keys.announced(FIX_FAILED)}
 
-    def known() -> bool:
-        line.ping()
-        time.sleep(0.2)  # a second's worth of pings, not a thousand
-        return bool(said & incidents.names(incident_id))
-
-    _wait(known, "the fix was verified")
+    _pinged(line, lambda: said & incidents.names(incident_id), "the fix was verified")
     held = incidents.verification(incident_id)
     quiet = f"nothing came back for {QUIET_S} s (here; {Settings().quiet_s} s by default)"
     if held is None or held.outcome is not Outcome.VERIFIED:
@@ -172,6 +169,17 @@ def _held(line: Line, incident_id: str, say: Say) -> bool:
         return False
     say(f"  {quiet}: the fix held")
     return True
+
+
+def _pinged(line: Line, found: Callable[[], Any], what: str) -> Any:
+    """Wait for what a ping brings about: here it comes each moment, else each minute."""
+
+    def look() -> Any:
+        line.ping()
+        time.sleep(0.2)  # a second's worth of pings, not a thousand
+        return found()
+
+    return _wait(look, what)
 
 
 def _again(line: Line, incident_id: str, say: Say) -> bool:

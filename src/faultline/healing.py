@@ -16,7 +16,18 @@ from faultline.event import (
     INCIDENT_OPENED,
     RUN_FINISHED,
 )
-from faultline.model import Ended, Fault, JobState, Policy, Result, Run, RunStatus, Status
+from faultline.limits import calm_seconds_before_stop
+from faultline.model import (
+    OURSELVES,
+    Ended,
+    Fault,
+    JobState,
+    Policy,
+    Result,
+    Run,
+    RunStatus,
+    Status,
+)
 
 
 @dataclass(frozen=True)
@@ -26,11 +37,13 @@ class Found:
     status: Status
     age_s: float  # since the record that made the status; since opening where none is dated
     over: Fault | None = None  # the last to end, if every fault of the incident is over
+    calm_s: float = 0.0  # for how long
     late: tuple[Fault, ...] = ()  # joined while it closed: `closed.json` does not name them
     number: int = 1  # of the newest run, recorded or only asked for
     waits: bool = False  # in the queue for an agent: it is called when its turn comes
     run: Run | None = None  # the newest
     result: Result | None = None
+    stopped_by: str = ""  # who asked its run to stop
     job: JobState = JobState.ABSENT
 
 
@@ -50,17 +63,35 @@ def remedies(found: Found, policy: Policy) -> Iterator[Remedy]:
         yield Remedy(FAULT_DETECTED, about=fault)
     if found.status is Status.CLOSED:
         return
-    if found.over is not None:
+    if found.over is not None and _calm_tells(found, policy):
         yield Remedy(FAULT_CLEARED, about=found.over)
+    elif _came_back(found):
+        yield Remedy(CONTEXT_READY, {"run": found.number + 1})
     elif found.age_s >= policy.nudge_after_s:
         yield from _nudges(found, policy)
+
+
+def _calm_tells(found: Found, policy: Policy) -> bool:
+    """Has it been calm long enough for `close` to do something: close, or stop the first run?"""
+    stops = found.status is Status.INVESTIGATING and found.number == 1 and not found.stopped_by
+    return found.calm_s >= policy.close_after_s or (
+        stops and found.calm_s >= calm_seconds_before_stop
+    )
+
+
+def _came_back(found: Found) -> bool:
+    """Was the first run stopped because it was calm, and now it is not?"""
+    if found.over is not None or found.status is not Status.PACKAGED or found.result is None:
+        return False
+    cancelled = found.result.status is RunStatus.CANCELLED
+    return found.number == 1 and cancelled and found.stopped_by == OURSELVES
 
 
 def _nudges(found: Found, policy: Policy) -> Iterator[Remedy]:
     number = found.number
     if found.status is Status.OPEN:
         yield Remedy(INCIDENT_OPENED)
-    elif found.status is Status.READY and not found.waits:
+    elif found.status is Status.READY and not found.waits and found.over is None:
         yield Remedy(CONTEXT_READY, {"run": number})
     elif found.status is Status.INVESTIGATING and found.job is not JobState.LIVE:
         lost = found.job is JobState.ENDED or _past_deadline(found, policy)

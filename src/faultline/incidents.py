@@ -10,7 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 from pydantic import BaseModel
@@ -41,6 +41,7 @@ from faultline.model import (
     Result,
     Run,
     Status,
+    Stop,
     Wish,
     runs_of,
     status_of,
@@ -71,10 +72,11 @@ class Incidents:
         record = {"fault": fault.model_dump(mode="json"), **decision.model_dump(mode="json")}
         self._put_once(keys.ignored(at.date(), fault.occurrence), _json(record))
 
-    def clear(self, fault: Fault, *, at: dt.datetime) -> None:
-        """Put on file that this occurrence is over."""
-        record = Cleared(fault=fault, at=fault.ends_at or at)
+    def clear(self, fault: Fault, *, at: dt.datetime) -> Cleared:
+        """Put on file that this occurrence is over; `at`: when we heard."""
+        record = Cleared(fault=fault, at=fault.ends_at or at, heard_at=at)
         self._put_once(keys.cleared(fault.occurrence), content(record))
+        return record
 
     # claims and episodes
 
@@ -129,6 +131,23 @@ class Incidents:
     def join(self, claim: Claim, fault: Fault) -> bool:
         """Record the fault under the incident that owns it. False: it was there."""
         return self.record(claim.incident.id, keys.detected(fault.occurrence), fault)
+
+    def say_again(self, claim: Claim, fault: Fault, *, at: dt.datetime) -> None:
+        """Record that a fault which is on file was said again: once in each interval."""
+        name = keys.seen(fault.occurrence, at)
+        if not self._has(keys.incident(claim.incident.id, name)):
+            self.record(claim.incident.id, name, _json({"at": at.isoformat()}))
+
+    def note_calm(self, incident_id: str, *, at: dt.datetime) -> None:
+        """Put on file, where `sweep` looks, that every fault of the incident is over now."""
+        key = keys.calm(at.date(), incident_id)
+        if not self._has(key):
+            self._put_once(key, (at.isoformat() + "\n").encode())
+
+    def calm_lately(self, days: Iterable[dt.date]) -> set[str]:
+        """Return the incidents of which every fault was over on one of these days."""
+        found = (key for day in days for key in self.store.list(keys.calm(day)))
+        return {key.rsplit("/", 1)[1].removesuffix(".txt") for key in found}
 
     def open(self, claim: Claim) -> bool:
         """Finish what the claim began: event.json, then incident.json. False: it was open."""
@@ -240,6 +259,11 @@ class Incidents:
             return Wish.model_validate_json(self.store.get(keys.waiting(incident_id, number)))
         except NotFound:
             return None
+
+    def stopped_by(self, incident_id: str, number: int) -> str:
+        """Return who asked the run to stop; "" if nobody did."""
+        stop = self._read(incident_id, keys.run_record(number, keys.CANCEL), Stop)
+        return stop.by if stop else ""
 
     def outputs(self, incident_id: str, number: int) -> tuple[Output, ...]:
         """Return the index of what a run has left in the store."""

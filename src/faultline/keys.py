@@ -13,7 +13,7 @@ import re
 from urllib.parse import quote
 
 from faultline.errors import Rejected
-from faultline.limits import incident_name_chars_max, key_part_bytes_max
+from faultline.limits import incident_name_chars_max, key_part_bytes_max, seen_seconds
 
 # records of an incident, relative to its folder
 EVENT = "event.json"
@@ -117,6 +117,23 @@ def occurrence_of(name: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
+def seen(occurrence: str, at: dt.datetime) -> str:
+    """Return the name of the record that a fault was said again, once in each interval."""
+    return f"faults/{part(occurrence)}/seen/{_interval(at, seen_seconds):%Y%m%dT%H%M}.json"
+
+
+def seen_at(name: str) -> dt.datetime | None:
+    """Return when such a record says that a fault was said again; None for any other."""
+    match = re.fullmatch(r"faults/[^/]+/seen/(\d{8}T\d{4})\.json", name)
+    return dt.datetime.strptime(match[1] + "+0000", "%Y%m%dT%H%M%z") if match else None
+
+
+def calm(day: dt.date, incident_id: str = "") -> str:
+    """Return the key that says that an incident's faults were all over that day; or its folder."""
+    name = f"{checked_incident_id(incident_id)}.txt" if incident_id else ""
+    return f"calm/{day:%Y%m%d}/{name}"
+
+
 def receipt(outlet: str) -> str:
     return f"published/{part(outlet)}.json"
 
@@ -202,9 +219,13 @@ def heartbeats(cluster: str, day: dt.date) -> str:
 
 def heartbeat(cluster: str, at: dt.datetime, interval_s: int) -> str:
     """Return the key that says a heartbeat was heard in this interval."""
-    seconds = int(at.timestamp()) // interval_s * interval_s
-    moment = dt.datetime.fromtimestamp(seconds, dt.UTC)
+    moment = _interval(at, interval_s)
     return f"{heartbeats(cluster, moment.date())}{moment:%H%M%S}.txt"
+
+
+def _interval(at: dt.datetime, interval_s: int) -> dt.datetime:
+    seconds = int(at.timestamp()) // interval_s * interval_s
+    return dt.datetime.fromtimestamp(seconds, dt.UTC)
 
 
 def data_sha256(key: str) -> str:

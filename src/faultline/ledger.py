@@ -36,6 +36,7 @@ from faultline.budgets import (
     reservation,
     table,
 )
+from faultline.calm import calm
 from faultline.correlate import NODE_DOWN, node_key
 from faultline.errors import AlreadyExists, NotFound
 from faultline.event import CARRIED, CONTEXT_READY, Event
@@ -67,8 +68,11 @@ class Answer:
 def admit(wish: Wish, incidents: Incidents, job: Job, policy: Policy, now: dt.datetime) -> Answer:
     """Let the run in, by a line of the ledger; or say why not, and keep that it waits.
 
-    Asked again for the same run it gives the same answer: who has a line has it for good.
+    Asked again for the same run it gives the same answer: who has a line has it for good. While
+    nothing burns a first run waits: `sweep` asks again if a fault comes back.
     """
+    if wish.number == 1 and calm(incidents, wish.incident_id, now):
+        return Answer(Say.WAIT, "every fault is over; an agent is asked if one comes back")
     while True:
         view = read(incidents, job, now)
         if any(line.entry.wish.run == wish.run for line in view.lines):
@@ -213,7 +217,7 @@ def known(incidents: Incidents, wish: Wish) -> Wish:
 
 def waiting(incidents: Incidents, policy: Policy, now: dt.datetime) -> list[Wish]:
     """Return the runs that wait for an agent, of the incidents that `sweep` looks at."""
-    return [wish for wish in _asked(incidents, policy, now) if _waits_still(incidents, wish)]
+    return [wish for wish in _asked(incidents, policy, now) if _waits_still(incidents, wish, now)]
 
 
 def queue(incidents: Incidents, policy: Policy, now: dt.datetime) -> list[Wish]:
@@ -271,9 +275,11 @@ def _asked(incidents: Incidents, policy: Policy, now: dt.datetime) -> Iterator[W
             yield Wish.model_validate_json(incidents.store.get(key))
 
 
-def _waits_still(incidents: Incidents, wish: Wish) -> bool:
+def _waits_still(incidents: Incidents, wish: Wish, now: dt.datetime) -> bool:
     begun = incidents.run(wish.incident_id, wish.number)
-    return begun is None and incidents.closed(wish.incident_id) is None
+    if begun is not None or incidents.closed(wish.incident_id):
+        return False
+    return calm(incidents, wish.incident_id, now) is None  # else nothing burns
 
 
 def next_up(incidents: Incidents, job: Job, policy: Policy, now: dt.datetime) -> list[Wish]:

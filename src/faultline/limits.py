@@ -17,6 +17,10 @@ extension_name_chars_max = 20
 key_part_bytes_max = 100
 incident_name_chars_max = 24
 
+# faults
+seen_seconds = 600  # a fault that is said again is put on file once in so many seconds
+flapping_begins_min = 3  # the same condition has begun so often within one incident
+
 # streams
 sse_event_bytes_max = 1 * MIB
 reconnect_wait_s_min = 1.0
@@ -34,6 +38,7 @@ k8s_events_max = 200
 # run
 run_seconds = 600
 run_grace_seconds = 30
+calm_seconds_before_stop = 60  # a first run goes on so long after every fault is over
 agent_log_bytes_max = 4 * MIB
 artifact_bytes_max = 5 * MIB
 artifacts_bytes_max = 20 * MIB

@@ -211,6 +211,12 @@ class Cleared(Value):
 
     fault: Fault
     at: AwareDatetime  # when it ended, as the source says; else when we heard
+    heard_at: AwareDatetime | None = None  # when we heard: the source's clock may be ahead
+
+    @property
+    def over_since(self) -> dt.datetime:
+        """When it was over for sure: as the source says, but not later than we heard of it."""
+        return min(self.at, self.heard_at) if self.heard_at else self.at
 
 
 # evidence and diagnosis
@@ -393,6 +399,17 @@ class Result(Value):
     outputs: tuple[Output, ...] = ()
 
 
+OURSELVES = "faultline"  # who closes an incident or stops a run, where no person does
+
+
+class Stop(Value):
+    """`cancel.json`: the run under way is to stop. The agent's runtime looks for it."""
+
+    by: str
+    at: AwareDatetime
+    reason: str = ""
+
+
 # room and money
 
 
@@ -558,6 +575,7 @@ class Policy(Value):
     sweep_days: int = 7
     own_namespaces: tuple[str, ...] = ("faultline", "faultline-agents")  # no agent looks in there
     quiet_s: int = 600  # how long it must stay quiet before a fix counts as verified
+    close_after_s: int = 0  # how long every fault must be over before an incident closes
     dry_run: bool = False
     templates: str = ""  # folder of the operator's own texts
     console_url: str = ""  # of the web console, for links

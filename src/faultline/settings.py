@@ -210,6 +210,10 @@ class Settings(BaseModel):
     quiet_s: int = _field(
         600, "FAULTLINE_QUIET", "seconds without a fault until a fix counts as verified", ge=0
     )
+    close_after_s: int = _field(
+        600, "FAULTLINE_CLOSE_AFTER",
+        "seconds that every fault must be over before the incident closes; 0: at once", ge=0,
+    )  # fmt: skip
     shadow: bool = _field(
         False, "FAULTLINE_SHADOW", "no branch is made; proposals are scored against people's fixes"
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from faultline import keys
+from faultline.calm import calm
 from faultline.healing import Found
 from faultline.incidents import Incidents
-from faultline.model import Cleared, Fault, JobState, Result, Run, Status, runs_of, status_of
+from faultline.model import Fault, JobState, Result, Run, Status, runs_of, status_of
 
 
 def survey(
@@ -25,8 +26,7 @@ def survey(
     if status is None:
         return None
     closed = status is Status.CLOSED
-    resting = closed or incidents.goes_on(incident_id)
-    over = None if resting else last_to_end(incidents, incidents.faults(incident_id))
+    over = None if closed else calm(incidents, incident_id, now)
     runs = runs_of(names)
     number = max(runs, default=0)
     run = incidents.run(incident_id, number) if number else None
@@ -35,31 +35,16 @@ def survey(
     return Found(
         status=status,
         age_s=(now - since).total_seconds(),
-        over=over,
+        over=over.last if over else None,
+        calm_s=over.seconds(now) if over else 0.0,
         late=_late(incidents, incident_id, names) if closed else (),
         number=number or 1,
         waits=waits,
         run=run,
         result=result,
+        stopped_by=incidents.stopped_by(incident_id, number) if number else "",
         job=job(run) if run and result is None else JobState.ABSENT,
     )
-
-
-def last_to_end(
-    incidents: Incidents, faults: Mapping[str, tuple[Fault, Cleared | None]]
-) -> Fault | None:
-    """Return the fault that ended last, if all are over that can be; else None.
-
-    A source that never says when a fault is over (`clears` is false) holds nothing open, but it
-    closes nothing either: at least one fault must have ended.
-    """
-    ended = {}
-    for fault, end in faults.values():
-        if end or incidents.was_cleared(fault):
-            ended[fault.occurrence] = (end.at if end else fault.starts_at, fault)
-        elif fault.clears:
-            return None
-    return max(ended.values(), key=lambda pair: pair[0])[1] if ended else None
 
 
 def _since(

@@ -88,6 +88,7 @@ ROUTES = {
 ON_PING = ("sweep", "verify")
 POLICY = Policy(
     engine="claude", slots=1, runs_per_hour=3, nudge_after_s=60, wait_max_s=150, quiet_s=60,
+    close_after_s=240,
     budgets=Budgets(run=Amount(tokens=100), total=Amount(tokens=350)),
 )  # fmt: skip
 WORKERS = 3
@@ -253,6 +254,8 @@ class Simulation:
         self.report = Outcome(seed)
         self.accepted: dict[str, Fault] = {}
         self.over: set[str] = set()
+        self.coming_back: list[Fault] = []
+        self.pace = self.chance.choice((0.2, 0.7))  # of agents: how often one ends within a minute
         self.ports = Ports(
             incidents=self.incidents,
             runner=self.jobs,
@@ -326,17 +329,20 @@ class Simulation:
         """An agent ends well, ends badly, or dies without a word."""
         for id in list(self.jobs.live()):
             dice = self.chance.random()
-            if dice < 0.3 and self.accidents:
+            if dice < self.pace / 2 and self.accidents:
                 self.jobs.dead.add(id)
-            elif dice < 0.7 or not self.accidents:
+            elif dice < self.pace or not self.accidents:
                 self._finish(self.jobs.runs[id])
 
     def _finish(self, run: Run) -> None:
         def write() -> None:
+            stopped = self.incidents.stopped_by(run.incident_id, run.number)
             result = Result(
-                incident_id=run.incident_id, run=run.number, status=RunStatus.FAILED,
-                reason="empty_report", exit_code=0, started_at=run.created_at,
-                completed_at=self.now, engine=run.engine, tokens=self.chance.choice((0, 40, 100)),
+                incident_id=run.incident_id, run=run.number,
+                status=RunStatus.CANCELLED if stopped else RunStatus.FAILED,
+                reason="cancelled" if stopped else "empty_report", exit_code=0,
+                started_at=run.created_at, completed_at=self.now, engine=run.engine,
+                tokens=self.chance.choice((0, 40, 100)),
             )  # fmt: skip
             name = keys.run_record(run.number, keys.RESULT)
             self.incidents.record(run.incident_id, name, result)
@@ -375,6 +381,26 @@ class Simulation:
                 self.over.add(fault.occurrence)
                 ended = fault.model_copy(update={"ends_at": START + dt.timedelta(minutes=9)})
                 yield event_of(ended, cleared=True, cluster="prod-a", time=self.now)
+                self.coming_back.append(fault)
+
+    def _flap(self) -> None:
+        """In some worlds what had ended begins again, minutes later, and may end again."""
+        if self.chance.random() < 0.75:
+            return
+        for fault in self.coming_back * self.chance.choice((1, 2)):
+            self._ticks(60)
+            again = fault.model_copy(update={"starts_at": self.now})
+            self.accepted[again.occurrence] = again
+            self.accept(event_of(again, cleared=False, cluster="prod-a", time=self.now))
+            if self.chance.random() < 0.8:
+                self._ticks(20)
+                self.over.add(again.occurrence)
+                ended = again.model_copy(update={"ends_at": self.now})
+                self.accept(event_of(ended, cleared=True, cluster="prod-a", time=self.now))
+
+    def _ticks(self, most: int) -> None:
+        for _ in range(self.chance.randint(0, most)):
+            self._tick()
 
     def run(self) -> Outcome:
         """Let accidents happen, then peace return; check the promises."""
@@ -382,8 +408,8 @@ class Simulation:
         self.chance.shuffle(events)
         for event in events:
             self.accept(event)
-            for _ in range(self.chance.randint(0, 6)):
-                self._tick()
+            self._ticks(6)
+        self._flap()
         while (self.owed or self.workers) and self.report.rounds < 400:
             self._tick()
             self.report.rounds += 1
@@ -495,7 +521,8 @@ class Simulation:
         live = [id for id in self.jobs.live() if not self.has_result(id)]
         hour = [r for r in self.jobs.runs.values() if self.now - r.created_at < HOUR]
         key = self.incidents.incident(run.incident_id).key
-        same = [r for r in hour if self.incidents.incident(r.incident_id).key == key]
+        first = [r for r in hour if r.number == run.number]  # what comes back gets another
+        same = [r for r in first if self.incidents.incident(r.incident_id).key == key]
         spent = sum(self.cost(r) for r in self.jobs.runs.values())
         for what, count, cap in (
             ("at once", len(live), POLICY.slots),

@@ -1,22 +1,23 @@
 """fault.cleared -> incident.closed
 
-A fault is over. When every fault of its incident is, the incident closes: as verified if people had
-merged what we proposed before. A run that is still under way is asked to stop.
+A fault is over. When every fault of its incident has been for a while, the incident closes: as
+verified if people had merged what we proposed before. Until then one that begins joins it, so
+`sweep` comes back to see whether it stayed calm. A run whose question has gone is asked to stop.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import json
 import logging
 
 from faultline import keys, views
+from faultline.calm import Calm, calm
 from faultline.errors import Rejected
-from faultline.event import INCIDENT_CLOSED, Event, format_time
+from faultline.event import INCIDENT_CLOSED, Event
 from faultline.incidents import Incidents
-from faultline.model import Cleared, Closed, Fault, Run
+from faultline.limits import calm_seconds_before_stop
+from faultline.model import OURSELVES, Closed, Fault, Run, Stop
 from faultline.ports import Ports
-from faultline.survey import last_to_end
 from faultline.verification import because
 
 log = logging.getLogger(__name__)
@@ -25,44 +26,59 @@ log = logging.getLogger(__name__)
 def close(event: Event, ports: Ports) -> Event | None:
     fault = Fault.model_validate(event.data)
     incidents, now = ports.incidents, ports.clock()
-    incidents.clear(fault, at=now)
+    cleared = incidents.clear(fault, at=now)
     claim = incidents.owner(fault)
     if claim is None:
         return None  # we never heard it begin, or ignored it: on file
     id = claim.incident.id
     incidents.open(claim)  # its opener may have crashed in between: anyone can finish that
-    cleared = Cleared(fault=fault, at=fault.ends_at or now)
     incidents.record(id, keys.fault_cleared(fault.occurrence), cleared)
     closed = incidents.closed(id) or conclude(id, ports, event.id)
     if closed is None or closed.cause != event.id:
         return None  # it goes on, or another event closed it: that one does the rest
-    cancel(id, closed, incidents)
+    stop(live_run(incidents, id), incidents, now)
     incidents.put_view(id, keys.README, views.readme(views.load(incidents, id)))
     data = {"incident": id, "because": closed.because.value, "by": closed.by}
     return event.caused(INCIDENT_CLOSED, source="/faultline/close", subject=id, data=data)
 
 
 def conclude(incident_id: str, ports: Ports, cause: str) -> Closed | None:
-    """Close the incident if every fault of it is over; None if not. `cause`: the event's id."""
-    incidents = ports.incidents
-    if incidents.goes_on(incident_id):
+    """Close the incident if it has been calm for long enough; else say None, and note that it is
+    calm. `cause`: the event's id.
+    """
+    incidents, now = ports.incidents, ports.clock()
+    found = calm(incidents, incident_id, now)
+    if found is None:
         return None
-    faults = incidents.faults(incident_id)
-    if last_to_end(incidents, faults) is None:
+    if found.seconds(now) < ports.policy.close_after_s:
+        wait_and_see(incident_id, found, ports)
         return None
     ask(incident_id, ports)
-    merges = incidents.merges(incident_id)
+    faults, merges = incidents.faults(incident_id), incidents.merges(incident_id)
     closed = Closed(
         because=because(list(faults.values()), merges, incidents.synced(incident_id)),
-        by="faultline",
-        at=ports.clock(),
+        by=OURSELVES,
+        at=now,
         occurrences=tuple(sorted(fault.occurrence for fault, _ in faults.values())),
-        note=saving(live_run(incidents, incident_id), ports.clock()),
+        note=saving(live_run(incidents, incident_id), now),
         merged_at=min((m.at for m in merges), default=None),
         cause=cause,
     )
     incidents.record(incident_id, keys.CLOSED, closed)
     return incidents.closed(incident_id)
+
+
+def wait_and_see(incident_id: str, found: Calm, ports: Ports) -> None:
+    """See to it that `sweep` comes back, and stop a first run if it has been calm for a minute.
+
+    What comes back after that gets a second run, and that one is let go on to its end.
+    """
+    incidents, now = ports.incidents, ports.clock()
+    incidents.note_calm(incident_id, at=now)
+    run = live_run(incidents, incident_id)
+    if run and run.number == 1 and found.seconds(now) >= calm_seconds_before_stop:
+        stop(run, incidents, now)
+    incidents.put_view(incident_id, keys.README, views.readme(views.load(incidents, incident_id)))
 
 
 def live_run(incidents: Incidents, incident_id: str) -> Run | None:
@@ -83,12 +99,11 @@ def saving(run: Run | None, now: dt.datetime) -> str:
     return f"run {run.number} was asked to stop, which saves up to {left} s{tokens}"
 
 
-def cancel(incident_id: str, closed: Closed, incidents: Incidents) -> None:
-    """Ask the run under way to stop: its fault has gone. The runtime looks for this record."""
-    if run := live_run(incidents, incident_id):
-        record = {"by": closed.by, "at": format_time(closed.at), "reason": "the fault has cleared"}
-        data = (json.dumps(record, indent=2) + "\n").encode()
-        incidents.record(incident_id, keys.run_record(run.number, keys.CANCEL), data)
+def stop(run: Run | None, incidents: Incidents, now: dt.datetime) -> None:
+    """Ask a run to stop: its fault has gone. The runtime looks for this record."""
+    if run:
+        record = Stop(by=OURSELVES, at=now, reason="the fault has cleared; " + saving(run, now))
+        incidents.record(run.incident_id, keys.run_record(run.number, keys.CANCEL), record)
 
 
 def ask(incident_id: str, ports: Ports) -> None:

@@ -15,7 +15,7 @@ from faultline.capsule import images_that_ran, objects
 from faultline.errors import Rejected, TryAgain
 from faultline.event import FIX_FAILED, FIX_VERIFIED, INCIDENT_CLOSED, INCIDENT_PACKAGED, Event
 from faultline.ledger import calls
-from faultline.model import JobState, Packaged, Proposal, Report, Run
+from faultline.model import OURSELVES, JobState, Packaged, Proposal, Report, Run, RunStatus
 from faultline.policy import ANALYZERS
 from faultline.ports import Outlet, Ports
 from faultline.proposal import propose
@@ -36,7 +36,7 @@ def package(event: Event, ports: Ports) -> Event | None:
     call_the_next(event, number, ports)
     if incidents.packaged(id, number) is None:
         decide(id, number, ports)
-        told = tell(id, number, ports)
+        told = {} if stopped(id, number, ports) else tell(id, number, ports)
         views.write(incidents, id, number)
         packaged = Packaged(run=number, at=ports.clock(), outlets=told)
         incidents.record(id, keys.run_record(number, keys.PACKAGED), packaged)
@@ -44,6 +44,13 @@ def package(event: Event, ports: Ports) -> Event | None:
     done = incidents.packaged(id, number)
     data = {"incident": id, "run": number, "outlets": done.outlets if done else {}}
     return event.caused(INCIDENT_PACKAGED, source="/faultline/package", subject=id, data=data)
+
+
+def stopped(id: str, number: int, ports: Ports) -> bool:
+    """Was the run stopped because its fault had gone? Nobody waits for an answer that is none."""
+    result = ports.incidents.result(id, number)
+    cancelled = result is not None and result.status is RunStatus.CANCELLED
+    return cancelled and ports.incidents.stopped_by(id, number) == OURSELVES
 
 
 def tell_the_end(event: Event, ports: Ports) -> None:

@@ -32,7 +32,7 @@ def sweep(event: Event, ports: Ports) -> Event | None:
     for opener in unopened(ports.incidents):
         ports.sink.send(opener)
     queue = {wish.incident_id for wish in waiting(ports.incidents, ports.policy, now)}
-    for incident_id in recent(ports.incidents, now, ports.policy.sweep_days):
+    for incident_id in looked_at(ports.incidents, now, ports.policy.sweep_days):
         found = seen(incident_id, now, ports, waits=incident_id in queue)
         for remedy in remedies(found, ports.policy) if found else ():
             if remedy.lost and found:
@@ -52,6 +52,14 @@ def seen(incident_id: str, now: dt.datetime, ports: Ports, *, waits: bool) -> Fo
     except (Rejected, ValidationError) as error:
         log.warning("cannot read this incident: %s", reason(error), extra={"incident": incident_id})
         return None
+
+
+def looked_at(incidents: Incidents, now: dt.datetime, days: int) -> Iterator[str]:
+    """Yield the recent incidents, and older ones that became calm lately: they are to close."""
+    yield from recent(incidents, now, days)
+    lately = incidents.calm_lately((now - dt.timedelta(days=back)).date() for back in range(3))
+    oldest = f"{now - dt.timedelta(days=days - 1):%Y%m%d}-"
+    yield from sorted(id for id in lately if id < oldest)
 
 
 def recent(incidents: Incidents, now: dt.datetime, days: int) -> Iterator[str]:

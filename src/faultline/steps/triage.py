@@ -6,10 +6,13 @@ Decide whether a fault opens an incident, joins one, or is put on file. Gatherin
 
 from __future__ import annotations
 
+import datetime as dt
+
 from faultline.correlate import correlation_key, subject_name
 from faultline.errors import Rejected
-from faultline.event import INCIDENT_OPENED, Event, from_json
-from faultline.model import DecisionKind, Fault, Incident
+from faultline.event import INCIDENT_OPENED, Event, from_json, parse_time
+from faultline.limits import seen_seconds
+from faultline.model import Claim, DecisionKind, Fault, Incident
 from faultline.policy import judge, staleness
 from faultline.ports import Ports
 
@@ -30,7 +33,8 @@ def triage(event: Event, ports: Ports) -> Event | None:
     )
     opener = from_json(claim.event)
     _not_another(fault, event, claim.incident.fault, opener)
-    ports.incidents.join(claim, fault)
+    if not ports.incidents.join(claim, fault) and event.time:
+        heard_again(claim, fault, parse_time(event.time), ports)
     ports.incidents.open(claim)
     if (opener.source, opener.id) != (event.source, event.id):
         return None  # it joined; the opener's own delivery says so, or sweep does
@@ -40,6 +44,12 @@ def triage(event: Event, ports: Ports) -> Event | None:
     return event.caused(
         INCIDENT_OPENED, source="/faultline/triage", subject=incident.id, data=incident.headline()
     )
+
+
+def heard_again(claim: Claim, fault: Fault, at: dt.datetime, ports: Ports) -> None:
+    """Put on file that its source says it again, hours later say; not that the broker does."""
+    if (at - fault.starts_at).total_seconds() > seen_seconds:
+        ports.incidents.say_again(claim, fault, at=at)
 
 
 def _not_another(fault: Fault, event: Event, first: Fault, opener: Event) -> None:

@@ -22,7 +22,7 @@ from faultline.event import FIX_FAILED, FIX_VERIFIED, Event
 from faultline.fixes import Shadow
 from faultline.ports import Ports
 from faultline.steps.close import ask
-from faultline.steps.sweep import recent
+from faultline.steps.sweep import looked_at
 from faultline.verification import news, settle, worth_asking
 
 log = logging.getLogger(__name__)
@@ -32,7 +32,7 @@ Repository = Callable[[], tuple[Mapping[str, bytes], str]]  # manifests by path,
 
 def verify(event: Event, ports: Ports) -> Event | None:
     read = functools.cache(lambda: (ports.manifests.files(), ports.manifests.revision()))
-    for incident_id in recent(ports.incidents, ports.clock(), ports.policy.sweep_days):
+    for incident_id in looked_at(ports.incidents, ports.clock(), ports.policy.sweep_days):
         names = ports.incidents.names(incident_id)
         settled = {keys.announced(FIX_VERIFIED), keys.announced(FIX_FAILED)} & names
         if keys.INCIDENT in names and not settled:

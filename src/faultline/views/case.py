@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 from faultline import keys
+from faultline.calm import Calm, settled
 from faultline.correlate import subject_name
 from faultline.errors import NotFound
 from faultline.fixes import Outcome, Shadow, Synced, Verification
@@ -97,6 +99,23 @@ class Case:
         """The newest run's change as a diff; "" if there is none."""
         proposal = self.attempt.proposal if self.attempt else None
         return diff(proposal) if proposal else ""
+
+    @property
+    def calm(self) -> Calm | None:
+        """Since when every fault is over that can be; None if one goes on."""
+        return settled((fault, end.over_since if end else None) for fault, end in self.faults)
+
+    @property
+    def begins(self) -> tuple[int, str]:
+        """How often the condition that began most often has begun here, and its name."""
+        counted = Counter((fault.fingerprint, fault.name) for fault, _ in self.faults)
+        (_, name), number = max(counted.items(), key=lambda item: (item[1], item[0]))
+        return number, name
+
+    @property
+    def said_at(self) -> dt.datetime | None:
+        """When a fault was last said again, to some minutes; None if it never was."""
+        return max((at for name in self.names if (at := keys.seen_at(name))), default=None)
 
     @property
     def timeline(self) -> tuple[Entry, ...]:

@@ -206,7 +206,7 @@ def report_of(case: Case, number: int, *, templates: str = "", console_url: str 
         proposal=proposal,
         patch=patch,
         links=links,
-        ending=" ".join(filter(None, (words.ending(case.closed), held))),
+        ending=" ".join(filter(None, (words.ending(case), held))),
         held=held,
     )
 

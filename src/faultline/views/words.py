@@ -12,6 +12,7 @@ from typing import Any
 
 from faultline.event import format_time
 from faultline.fixes import Outcome, Verification
+from faultline.limits import flapping_begins_min
 from faultline.model import (
     Certainty,
     Closed,
@@ -86,10 +87,29 @@ def ended(result: Result) -> str:
     return f"The run ended without an answer: {result.status.value}{why}, after {took}."
 
 
+def burning(case: Case) -> str:
+    """Say whether it goes on, and how often it has come back; "" where there is nothing to add."""
+    said = []
+    if case.calm and not case.closed:
+        said.append(f"Every fault is over since {moment(case.calm.since)}.")
+    elif case.said_at and not case.closed:
+        said.append(f"Last said again at {moment(case.said_at)}.")
+    return " ".join([*said, *filter(None, [flapping(case)])])
+
+
+def flapping(case: Case) -> str:
+    """Say how often the same condition has begun; "" if that is not often."""
+    number, name = case.begins if case.faults else (0, "")
+    return f"Flapping: {name} has begun {number} times." if number >= flapping_begins_min else ""
+
+
 def following(case: Case) -> str:
     """Say what happens next, and who has to do something."""
     if case.closed:
         return _after_closing(case.closed)
+    if case.calm and case.status in (Status.READY, Status.PACKAGED):
+        more = "" if case.status is Status.READY else f" {_after_packaging(case)}"
+        return f"It closes by itself if nothing comes back.{more}"
     if case.status is Status.PACKAGED:
         return _after_packaging(case)
     run = case.attempt.run if case.attempt else None
@@ -135,12 +155,13 @@ def _after_closing(closed: Closed) -> str:
     return f"Nothing. The incident is closed: {CLOSED_WORDS[closed.because]}."
 
 
-def ending(closed: Closed | None) -> str:
+def ending(case: Case) -> str:
     """Say how an incident was closed, and claim no more than that; "" while it is open."""
+    closed = case.closed
     if closed is None:
         return ""
-    how = CLOSED_WORDS[closed.because]
-    return f"Closed {moment(closed.at)} as {closed.because.value}: {how}."
+    how = f"Closed {moment(closed.at)} as {closed.because.value}: {CLOSED_WORDS[closed.because]}."
+    return " ".join(filter(None, (how, flapping(case))))
 
 
 def held(verification: Verification | None, incident_id: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from recordings.around import service
 from recordings.objects import BEFORE, NODES, Object, died, thing, unready, well
 from recordings.recording import Recording, alert, truth, written
@@ -10,14 +12,15 @@ from recordings.workloads import App, program, task
 STOOD = "2026-11-20T09:31:07Z"
 
 
-def steady(name: str, tag: str, about: str, **container: object) -> App:
+def steady(name: str, tag: str, about: str, **more: Any) -> App:
     """A workload that runs and is ready."""
     return App(
         name,
-        program(name, tag, **container),
+        program(name, tag),
         about=about,
         rolled=BEFORE,
         sights=[well(BEFORE), well(BEFORE, node=NODES[1])],
+        **more,
     )
 
 

@@ -33,6 +33,7 @@ class App:
     replicas: int = 2
     about: str = ""  # a comment for the head of its manifest
     labels: Object = field(default_factory=dict)  # of its pods, beside the usual ones
+    marks: Object = field(default_factory=dict)  # labels of its own: who delivered it
     extra: Object = field(default_factory=dict)  # of its specification
     refused: str = ""  # the API server's reason to make no pods
     rolled: str = ROLLED
@@ -120,7 +121,7 @@ def _deployment(app: App) -> list[Object]:
     meta = {
         "annotations": {"deployment.kubernetes.io/revision": "4"},
         "generation": 7,
-        "labels": _labelled(app) | {"app.kubernetes.io/managed-by": "kustomize"},
+        "labels": _labelled(app) | {"app.kubernetes.io/managed-by": "kustomize"} | app.marks,
     }
     whole = thing("Deployment", app.name, api="apps/v1", metadata=meta)
     whole["spec"] = {

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from faultline.capsule import Capsule
 from faultline.cases import files_of
@@ -44,6 +45,31 @@ def test_each_folder_is_what_its_description_makes(described: dict[str, Callable
         different += [f"{name}/{f}" for f in made.keys() | kept if made.get(f) != kept.get(f)]
 
     assert different == [], "python examples/make_clusters.py writes them anew"
+
+
+def objects(cluster: Path) -> list[dict[str, Any]]:
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    lists = (yaml.load(p.read_bytes(), Loader=loader) for p in (cluster / "objects").glob("*.yaml"))
+    return [item for found in lists for item in found["items"]]
+
+
+@pytest.mark.parametrize("case", sorted(TRUTHS))
+def test_owners_selectors_and_events_of_a_cluster_belong_together(case: str) -> None:
+    folder = EXAMPLES / "clusters" / case
+    there = objects(folder)
+    uids = {(o["kind"], o["metadata"]["name"]): o["metadata"]["uid"] for o in there}
+    owned = [o for v in there for o in v["metadata"].get("ownerReferences", ())]
+    events = json.loads((folder / "events.json").read_bytes())["items"]
+    subjects = [e["involvedObject"] for e in events]
+
+    assert len(uids) == len({(o["kind"], o["metadata"].get("namespace"), o["metadata"]["name"])
+                             for o in there}) == len(set(uids.values()))  # fmt: skip
+    assert all(uids.get((o["kind"], o["name"]), o["uid"]) == o["uid"] for o in [*owned, *subjects])
+    for value in there:
+        template = (value.get("spec") or {}).get("template")
+        if template and "selector" in value["spec"]:
+            wanted = value["spec"]["selector"]["matchLabels"]
+            assert wanted.items() <= template["metadata"]["labels"].items()
 
 
 def test_an_object_of_every_kind_of_workload_is_in_three_families() -> None:

@@ -38,7 +38,7 @@ from faultline.style import paint, paint_diff
 Say = Callable[[str], None]
 
 QUIET_S = 1  # how long it has to stay quiet here
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 def run(name: str, folder: Path, say: Say) -> int:

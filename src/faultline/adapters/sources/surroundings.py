@@ -70,11 +70,16 @@ def name_of(value: Object) -> str:
 
 
 def owners(value: Object) -> list[tuple[str, str]]:
-    """Return kind and name of whoever owns the object, controllers first."""
+    """Return kind and name of whoever owns the object, controllers first, and of what it scales.
+
+    Alerts about the size of a workload name only the autoscaler.
+    """
     found = sorted(
         value["metadata"].get("ownerReferences") or (), key=lambda o: not o.get("controller")
     )
-    return [(str(o.get("kind")), str(o.get("name"))) for o in found]
+    scaled = (value.get("spec") or {}).get("scaleTargetRef")
+    above = [*found, scaled] if scaled else found
+    return [(str(o.get("kind")), str(o.get("name"))) for o in above]
 
 
 def surroundings(incident: Incident, look: Lookout) -> Surroundings:
@@ -109,19 +114,12 @@ def _workload(incident: Incident, look: Lookout) -> Object:
             f"neither {resource.kind or 'object'} {resource.name} nor a workload that owns it "
             f"is in namespace {look.namespace or '(none)'}"
         )
-    start = _scaled(start, look) or start
     for _ in range(5):
         above = next((o for kind, name in owners(start) if (o := look.one(kind, name))), None)
         if above is None:
             break
         start = above
     return start
-
-
-def _scaled(value: Object, look: Lookout) -> Object | None:
-    """Return what an autoscaler scales: alerts about a workload's size name only the autoscaler."""
-    target = (value.get("spec") or {}).get("scaleTargetRef") or {}
-    return look.one(str(target["kind"]), str(target["name"])) if target.get("name") else None
 
 
 Found = tuple[str, str, str, Object | None]  # role, kind, name, the object if it is there
@@ -136,7 +134,8 @@ def _around(workload: Object, look: Lookout) -> Iterator[Found]:
     labels = _labels(workload, pods)
     yield from _referred(specs, pods, look)
     yield from _pointing(workload, labels, look)
-    yield from _nearly_named(specs, look)
+    for host in dict.fromkeys(h for spec in specs for h in hosts(spec)):  # a typing error, perhaps
+        yield from _similar("Service", host, look, 0.8)
     yield from _nodes(pods, look)
     for kind, role in (("ResourceQuota", "quota"), ("LimitRange", "quota")):
         yield from (_found(role, o) for o in look.all(kind))
@@ -195,12 +194,6 @@ def _similar(kind: str, name: str, look: Lookout, cutoff: float) -> Iterator[Fou
     there = {name_of(o): o for o in look.all(kind)}
     close = difflib.get_close_matches(name, there, n=3, cutoff=cutoff) if name not in there else []
     yield from (_found("similar", there[n]) for n in close)
-
-
-def _nearly_named(specs: Sequence[Object], look: Lookout) -> Iterator[Found]:
-    """Services with nearly the name of a host that a variable gives: it may be a typing error."""
-    for host in dict.fromkeys(h for spec in specs for h in hosts(spec)):
-        yield from _similar("Service", host, look, 0.8)
 
 
 def _claims_of_set(pod: Object, look: Lookout) -> Iterator[str]:

@@ -291,6 +291,7 @@ def test_a_scenario_is_shown_from_the_alert_to_how_it_ends(scenario: str, tmp_pa
     }[scenario] in shown
 
 
+@pytest.mark.covers("S2-46")
 def test_the_demo_ends_verified_and_its_incident_becomes_a_case_with_what_was_merged(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

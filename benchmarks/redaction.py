@@ -15,6 +15,7 @@ from measure import Figure, in_turn
 from measure import main as alone
 
 from faultline.redact import Redactor
+from faultline.redact import text as finder
 
 MB = 1_000_000
 
@@ -60,6 +61,24 @@ def figures(quick: bool) -> Iterator[Figure]:
         target = 5.0 if what == "logs" else None
         yield Figure("P8", f"secrets out of {what}", rate, "MB/s", target=target, by="value",
                      more_is_better=True)  # fmt: skip
+    worst = max(_seconds(text) for text in hostile(100_000, quick))
+    yield Figure("P8", "secrets out of 100 kB of the worst text", worst * 1000, "ms", target=50.0,
+                 by="value")  # fmt: skip
+
+
+def hostile(size: int, quick: bool) -> Iterator[bytes]:
+    """Yield texts made against each rule: its keyword, and what almost follows, again and again."""
+    fillers = (b"", b"= ") if quick else (b"", b"= ", b' : "', b" " * 300, b"A" * 220, b"=aB3" * 60)
+    for keyword in sorted({rule.keyword for rule in finder.rules()}):
+        for filler in fillers:
+            unit = keyword + filler
+            yield (unit * (size // len(unit) + 1))[:size]
+
+
+def _seconds(text: bytes) -> float:
+    start = time.thread_time()
+    finder.find(text)
+    return time.thread_time() - start
 
 
 def _rate(name: str, text: bytes) -> float:

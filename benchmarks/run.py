@@ -32,7 +32,7 @@ FIRST = (  # what most people want to know stands above all else
 )
 ALL = (
     "intake", "warm_step", "line", "cold_start", "first_event", "alerts", "broker", "streams",
-    "redaction", "memory",
+    "redaction", "memory", "console",
 )  # fmt: skip
 
 

@@ -40,6 +40,9 @@ locals {
     cleared   = var.incident_days
     ignored   = var.incident_days
     waiting   = var.incident_days
+    opened    = var.incident_days
+    calm      = var.incident_days
+    settled   = var.incident_days
   }
 }
 

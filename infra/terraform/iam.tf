@@ -3,15 +3,15 @@
 
 locals {
   access = {
-    bridge  = { read = ["probe.txt", "heartbeats/*"], write = ["README.md", "probe.txt", "synced/*", "heartbeats/*", "payloads/*", "data/*", "parked/*"] }
-    triage  = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*"], write = ["probe.txt", "data/*", "claims/*", "ignored/*", "incidents/*", "parked/*"] }
-    context = { read = ["probe.txt", "data/*", "payloads/*", "incidents/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
-    launch  = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "cleared/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "ledger/*", "waiting/*"] }
-    package = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "cleared/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
-    close   = { read = ["probe.txt", "data/*", "calm/*", "claims/*", "cleared/*", "incidents/*", "waiting/*"], write = ["probe.txt", "data/*", "calm/*", "cleared/*", "incidents/*", "parked/*"] }
-    sweep   = { read = ["probe.txt", "calm/*", "claims/*", "cleared/*", "incidents/*", "ledger/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
-    verify  = { read = ["probe.txt", "calm/*", "claims/*", "incidents/*", "synced/*", "waiting/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
-    web     = { read = ["probe.txt", "claims/*", "cleared/*", "ignored/*", "parked/*", "incidents/*", "ledger/*", "waiting/*"], write = ["incidents/*"] }
+    bridge  = { read = ["probe.txt", "heartbeats/*", "parked/*"], write = ["README.md", "probe.txt", "synced/*", "heartbeats/*", "payloads/*", "data/*", "parked/*"] }
+    triage  = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*", "parked/*"], write = ["probe.txt", "data/*", "claims/*", "opened/*", "ignored/*", "incidents/*", "parked/*"] }
+    context = { read = ["probe.txt", "data/*", "payloads/*", "incidents/*", "waiting/*", "parked/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
+    launch  = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "cleared/*", "ledger/*", "waiting/*", "settled/*", "parked/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "ledger/*", "waiting/*"] }
+    package = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "cleared/*", "ledger/*", "waiting/*", "settled/*", "pace/*", "parked/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "pace/*"] }
+    close   = { read = ["probe.txt", "data/*", "calm/*", "claims/*", "cleared/*", "incidents/*", "waiting/*", "parked/*"], write = ["probe.txt", "data/*", "calm/*", "opened/*", "cleared/*", "incidents/*", "parked/*"] }
+    sweep   = { read = ["probe.txt", "calm/*", "claims/*", "opened/*", "cleared/*", "incidents/*", "ledger/*", "waiting/*", "settled/*", "parked/*"], write = ["probe.txt", "data/*", "opened/*", "incidents/*", "settled/*", "parked/*"] }
+    verify  = { read = ["probe.txt", "calm/*", "claims/*", "incidents/*", "synced/*", "waiting/*", "settled/*", "parked/*"], write = ["probe.txt", "data/*", "incidents/*", "settled/*", "parked/*"] }
+    web     = { read = ["probe.txt", "claims/*", "cleared/*", "ignored/*", "parked/*", "incidents/*", "ledger/*", "waiting/*", "settled/*"], write = ["incidents/*"] }
     agent   = { read = ["incidents/*"], write = ["incidents/*/runs/*"] }
   }
   roles = var.oidc_provider_arn == null ? {} : local.access

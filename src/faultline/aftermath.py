@@ -8,6 +8,7 @@ from faultline.verification import Aftermath
 
 def aftermath(incidents: Incidents, incident_id: str) -> Aftermath:
     """Return what followed an incident. Raises Rejected if nobody opened it."""
+    incidents = incidents.snapshot(incident_id)
     return Aftermath(
         incident_id=incident_id,
         closed=incidents.closed(incident_id),

@@ -248,12 +248,13 @@ def outlets(settings: Settings, store: Store, console: TextIO) -> Sequence[Outle
     In a dry run nothing but the console is told: what the others would get goes into the store.
     """
     from faultline.adapters.outlets.console import ConsoleOutlet
+    from faultline.adapters.outlets.storm import paced
 
     hosts, chats = code_hosts(settings), messengers(settings)
     if settings.dry_run:
         hosts = _dry([host.name for host in hosts] or ["git"], store)
         chats = _dry([chat.name for chat in chats] or ["slack"], store)
-    return [*hosts, ConsoleOutlet(console, clock=now), *chats]
+    return [*hosts, ConsoleOutlet(console, clock=now), *(paced(c, store, now) for c in chats)]
 
 
 def code_hosts(settings: Settings) -> Sequence[Outlet]:
@@ -296,6 +297,15 @@ def messengers(settings: Settings) -> Sequence[Outlet]:
         secrets = tuple(listed(settings.notify_secret))
         url, author = settings.notify_url, settings.author
         found.append(notify.outlet(url, secrets=secrets, author=author, clock=now))
+    if settings.smtp_url or settings.email_to:
+        from faultline.adapters.outlets.email import EmailOutlet
+
+        to, login = listed(settings.email_to), (settings.smtp_user, settings.smtp_password)
+        mail = EmailOutlet(
+            settings.smtp_url, sender=settings.email_from, to=to, clock=now, login=login,
+            author=settings.author,
+        )  # fmt: skip
+        found.append(mail)
     if len({outlet.name for outlet in found}) < len(found):
         raise Rejected("notify_url: expected another chat than Slack beside slack_token")
     return found

@@ -56,7 +56,7 @@ from faultline.settings import INGRESS, Settings, listed
 
 log = logging.getLogger(__name__)
 
-DOORS = ("/alertmanager", "/synced", "/parked")  # the bridge's
+DOORS = ("/alertmanager", "/synced", "/github", "/parked")  # the bridge's
 
 
 class Line:
@@ -64,6 +64,10 @@ class Line:
 
     def __init__(self, settings: Settings, *, console: TextIO) -> None:
         bootstrap.check(settings)
+        if settings.tls_cert or settings.tls_client_ca:
+            raise Rejected(
+                "tls_cert, tls_client_ca: `faultline dev` has no TLS; `bridge` and `web` do"
+            )
         self._socket = listen(settings.host, settings.port)
         host, port = self._socket.getsockname()[:2]
         self.url = f"http://{host}:{port}"

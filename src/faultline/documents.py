@@ -7,6 +7,7 @@ see `splice.py`.
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from faultline.model import Target
 
 nodes_max = 100_000  # aliases counted as often as they are used
 depth_max = 64
+_INDENTED = re.compile(r"^[ \t?:-]{32}", re.MULTILINE)  # a list may stand at its key's own column
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,25 @@ class Object:
         return str(_metadata(self.value).get("namespace") or "")
 
 
+def deeper_than(levels: int, text: str) -> bool:
+    """Say whether YAML is nested deeper than that, without building anything.
+
+    To be asked before a loader in C: that one follows a nest on the C stack, and the process dies.
+    Every level takes a bracket of its own, or a column of the indentation.
+    """
+    if text.count("[") + text.count("{") <= levels and not _INDENTED.search(text):
+        return False
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        if depth > levels:
+            return True
+    return False
+
+
 def read(content: bytes) -> list[Document]:
     """Return a file's documents, empty ones as null. Raises Rejected, with the reason."""
     if len(content) > manifest_bytes_max:
@@ -69,6 +90,8 @@ def read(content: bytes) -> list[Document]:
     except UnicodeDecodeError as error:
         raise Rejected(f"expected UTF-8, found another encoding at byte {error.start}") from None
     try:
+        if deeper_than(depth_max, text):
+            raise Rejected(f"expected at most {depth_max} levels")
         return list(_documents(text))
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0

@@ -7,6 +7,7 @@ them in one process, `faultline bridge` and `faultline web` one each.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from faultline.bridge.follow import Client, Follower, Status
 from faultline.bridge.gate import App, Receive, Scope, Send, respond
 from faultline.bridge.intake import Intake
 from faultline.bridge.watchdog import watch
+from faultline.errors import Rejected
 from faultline.metrics import CONTENT_TYPE, Metrics, Reading, Source
 from faultline.metrics.records import Records
 from faultline.metrics.spending import spending
@@ -54,7 +56,28 @@ def doors_of(settings: Settings, taken: Intake, streams: Sequence[Follower]) -> 
         hmac_secrets=listed(settings.webhook_hmac),
         streams=states,
         origins=listed(settings.webhook_origins),
+        certificates=bool(settings.tls_client_ca),
+        github_secrets=listed(settings.github_webhook_secret) if settings.github_repo else (),
+        github_ours=(settings.github_repo, settings.branch_prefix),
     )
+
+
+def tls_of(settings: Settings) -> dict[str, Any]:
+    """Return uvicorn's options for TLS; none for plain HTTP. Raises Rejected for unusable files."""
+    files = settings.tls_cert, settings.tls_key or None, settings.tls_client_ca or None
+    if not settings.tls_cert:
+        if any(files):
+            raise Rejected("tls_cert: expected a certificate beside tls_key or tls_client_ca")
+        return {}
+    options = dict(zip(("ssl_certfile", "ssl_keyfile", "ssl_ca_certs"), files, strict=True))
+    try:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(settings.tls_cert, settings.tls_key or None, password="")
+        if settings.tls_client_ca:
+            context.load_verify_locations(settings.tls_client_ca)
+    except OSError as error:
+        raise Rejected(f"tls_cert, tls_key, tls_client_ca: expected PEM files: {error}") from None
+    return options | {"ssl_cert_reqs": ssl.CERT_OPTIONAL if settings.tls_client_ca else 0}
 
 
 def followers(settings: Settings, taken: Intake) -> list[Follower]:
@@ -142,6 +165,6 @@ def pages_of(settings: Settings, ports: Ports) -> App:
 
     pages: App = app(
         ports.incidents, send=ports.sink.send, clock=now, policy=ports.policy,
-        token=settings.console_token or None,
+        token=settings.console_token or None, warm=True,
     )  # fmt: skip
     return pages

@@ -16,7 +16,7 @@ from faultline.event import (
     INCIDENT_OPENED,
     RUN_FINISHED,
 )
-from faultline.limits import calm_seconds_before_stop
+from faultline.limits import calm_seconds_before_stop, settled_after_s
 from faultline.model import (
     OURSELVES,
     Ended,
@@ -35,14 +35,14 @@ class Found:
     """What `sweep` sees of one incident."""
 
     status: Status
-    age_s: float  # since the record that made the status; since opening where none is dated
+    age_s: float  # since the record that made the status; since opening where that has no date
     over: Fault | None = None  # the last to end, if every fault of the incident is over
     calm_s: float = 0.0  # for how long
     late: tuple[Fault, ...] = ()  # joined while it closed: `closed.json` does not name them
     number: int = 1  # of the newest run, recorded or only asked for
     waits: bool = False  # in the queue for an agent: it is called when its turn comes
     run: Run | None = None  # the newest
-    result: Result | None = None
+    result: Result | None = None  # of a run that was asked to stop, or whose answer nobody took
     stopped_by: str = ""  # who asked its run to stop
     job: JobState = JobState.ABSENT
 
@@ -69,6 +69,12 @@ def remedies(found: Found, policy: Policy) -> Iterator[Remedy]:
         yield Remedy(CONTEXT_READY, {"run": found.number + 1})
     elif found.age_s >= policy.nudge_after_s:
         yield from _nudges(found, policy)
+
+
+def at_rest(found: Found) -> bool:
+    """Say whether nothing will ever be missing here: closed, and whoever was at work then is not
+    any more, so that no fault can join it late."""
+    return found.status is Status.CLOSED and not found.late and found.age_s >= settled_after_s
 
 
 def _calm_tells(found: Found, policy: Policy) -> bool:

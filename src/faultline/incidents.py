@@ -46,6 +46,7 @@ from faultline.model import (
     runs_of,
     status_of,
 )
+from faultline.recall import Recall, Snapshot
 from faultline.store import Store
 
 T = TypeVar("T", bound=BaseModel)
@@ -57,9 +58,19 @@ class Incidents:
     `counters` says how many records of incidents were written, and how many were there already.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, counters: Tally | None = None) -> None:
         self.store = store
-        self.counters = Tally()
+        self.counters = counters or Tally()
+
+    # for as long as a delivery, or a look, takes
+
+    def recalling(self) -> Incidents:
+        """Return the same memory, which asks for no record twice: for one delivery."""
+        return Incidents(Recall(self.store), self.counters)
+
+    def snapshot(self, incident_id: str) -> Incidents:
+        """Return the same memory, with what there is of one incident as a listing shows it now."""
+        return Incidents(Snapshot(self.store, keys.incident(incident_id)), self.counters)
 
     # faults
 
@@ -87,12 +98,15 @@ class Incidents:
         occurrence. Exactly one of any number of racing claims wins an episode.
         """
         episode, follows = 1, ""
+        taken = set(self.store.list(keys.claims(incident.key)))
         while True:
-            mine = incident.model_copy(update={"episode": episode, "follows": follows})
-            record = Claim(incident=mine, event=to_json(because))
-            if self._put_once(keys.claim(incident.key, episode), content(record)):
-                return record
-            owner = self._claim(keys.claim(incident.key, episode))
+            name = keys.claim(incident.key, episode)
+            if name not in taken:
+                mine = incident.model_copy(update={"episode": episode, "follows": follows})
+                record = Claim(incident=mine, event=to_json(because))
+                if self._put_once(name, content(record)):
+                    return record
+            owner = self._claim(name)
             if self._owns(owner, incident.fault):
                 return owner
             episode, follows = episode + 1, owner.incident.id
@@ -102,20 +116,32 @@ class Incidents:
         closed = self.closed(owner.incident.id)
         return closed is None or fault.occurrence in closed.occurrences
 
-    def claims(self, key: str) -> list[Claim]:
-        """Return the claims of a correlation key, newest episode first."""
-        found = sorted(self.store.list(keys.claims(key)), reverse=True)
-        return [self._claim(name) for name in found]
+    def claims(self, key: str, *, after: int = 0) -> Iterator[Claim]:
+        """Yield the claims of a correlation key, newest episode first, those after one episode."""
+        for name in sorted(self.store.list(keys.claims(key)), reverse=True):
+            if keys.episode_of(name) <= after:
+                return
+            yield self._claim(name)
 
     def began(self, key: str, event: Event) -> bool:
         """Did this very event claim an episode? Then what it began has to be finished."""
         mine = {"source": event.source, "id": event.id}
         return any(mine.items() <= claim.event.items() for claim in self.claims(key))
 
-    def all_claims(self) -> Iterator[tuple[str, Claim]]:
-        """Yield every claim with its key. Long: for `sweep` and repairs only."""
-        for name in self.store.list("claims/"):
-            yield name, self._claim(name)
+    def unopened(self) -> Iterator[Claim]:
+        """Yield the claims whose incident nobody has opened: a crash came in between.
+
+        What is on file as open costs nothing but its place in two listings. A claim that is not,
+        because of a crash or of a version that kept no such file, is looked at, once.
+        """
+        known = set(self.store.list(keys.OPENED))
+        for name in self.store.list(keys.CLAIMS):
+            if keys.opened(name) not in known:
+                claim = self._claim(name)
+                if self.is_open(claim):
+                    self._note_open(claim)
+                else:
+                    yield claim
 
     def _claim(self, key: str) -> Claim:
         return Claim.model_validate_json(self.store.get(key))
@@ -153,7 +179,19 @@ class Incidents:
         """Finish what the claim began: event.json, then incident.json. False: it was open."""
         incident = claim.incident
         self.record(incident.id, keys.EVENT, _json(claim.event))
-        return self.record(incident.id, keys.INCIDENT, incident)
+        new = self.record(incident.id, keys.INCIDENT, incident)
+        if new:
+            self._note_open(claim)
+        return new
+
+    def is_open(self, claim: Claim) -> bool:
+        """Was the claim's incident opened? It may have been closed since."""
+        return self._has(keys.incident(claim.incident.id, keys.INCIDENT))
+
+    def _note_open(self, claim: Claim) -> None:
+        """Put on file that nobody has to look at this claim again."""
+        name = keys.claim(claim.incident.key, claim.incident.episode)
+        self._put_once(keys.opened(name), _json({"incident": claim.incident.id}))
 
     # records of one incident
 
@@ -190,9 +228,19 @@ class Incidents:
 
     def ids(self, prefix: str = "") -> Iterator[str]:
         """Yield the ids of all incidents in order of their day; `prefix` may name a day."""
-        for name in self.store.folders(keys.INCIDENTS):
-            if name.startswith(prefix) and keys.INCIDENT_ID.fullmatch(name):
+        for name in self.store.folders(keys.INCIDENTS + prefix):
+            if keys.INCIDENT_ID.fullmatch(name):
                 yield name
+
+    def settled(self, day: str, step: str) -> frozenset[str]:
+        """Return the ids of the incidents of a day, as in an id, that a step is done with."""
+        folder, end = keys.settled(day), f"/{step}.json"
+        found = (key for key in self.store.list(folder) if key.endswith(end))
+        return frozenset(key.removeprefix(folder).removesuffix(end) for key in found)
+
+    def settle(self, incident_id: str, step: str, *, at: dt.datetime) -> None:
+        """Put on file that a step has nothing more to do for an incident, whatever may come."""
+        self._put_once(keys.settled(incident_id[:8], incident_id, step), _json({"at": at}))
 
     def closed(self, incident_id: str) -> Closed | None:
         return self._read(incident_id, keys.CLOSED, Closed)
@@ -329,11 +377,8 @@ class Incidents:
 
     def later(self, incident: Incident) -> list[Incident]:
         """Return the episodes of the same key that came after this one, in order."""
-        found = [claim.incident for claim in self.claims(incident.key)]
-        return sorted(
-            (other for other in found if other.episode > incident.episode),
-            key=lambda other: other.episode,
-        )
+        found = self.claims(incident.key, after=incident.episode)
+        return [claim.incident for claim in found][::-1]
 
     # underneath
 

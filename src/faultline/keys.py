@@ -43,6 +43,13 @@ AGENT_LOG = "output/agent.log"
 PROBE = "probe.txt"
 BUCKET_README = "README.md"
 INCIDENTS = "incidents/"
+CLAIMS = "claims/"
+OPENED = "opened/"
+WAITING = "waiting/"
+
+# who may be done with an incident; see `settled`
+SWEEP = "sweep"
+VERIFY = "verify"
 LEDGER = "ledger/"
 
 INCIDENT_ID = re.compile(r"[0-9]{8}-[a-z0-9-]{1,24}-[0-9a-f]{8}")
@@ -164,7 +171,7 @@ def announced(event_type: str) -> str:
 
 def claims(correlation_key: str) -> str:
     """Return the folder of a key's claims. The key comes from `correlate.py`, already in parts."""
-    return f"claims/{correlation_key}/"
+    return f"{CLAIMS}{correlation_key}/"
 
 
 def claim(correlation_key: str, episode: int) -> str:
@@ -174,6 +181,11 @@ def claim(correlation_key: str, episode: int) -> str:
 def episode_of(key: str) -> int:
     """Return the episode of a claim's key."""
     return int(key.rsplit("/", 1)[1].removesuffix(".json"))
+
+
+def opened(claim: str) -> str:
+    """Return the key that says that a claim's incident is open; from the key of the claim."""
+    return OPENED + claim.removeprefix(CLAIMS)
 
 
 def cleared(occurrence: str) -> str:
@@ -193,7 +205,13 @@ def line_of(key: str) -> int:
 def waiting(incident_id: str, number: int) -> str:
     """Return the key that says a run waits for an agent, below the day of its incident."""
     day = checked_incident_id(incident_id)[:8]
-    return f"waiting/{day}/{incident_id}-{number}.json"
+    return f"{WAITING}{day}/{incident_id}-{number}.json"
+
+
+def settled(day: str, incident_id: str = "", step: str = "") -> str:
+    """Return the key that says that a step is done with an incident, or the folder of its day."""
+    folder = f"settled/{part(day)}/"
+    return folder + f"{checked_incident_id(incident_id)}/{part(step)}.json" if step else folder
 
 
 def ignored(day: dt.date, occurrence: str) -> str:
@@ -210,6 +228,14 @@ def payload(day: dt.date, body: bytes) -> str:
 
 def data(day: dt.date, body: bytes) -> str:
     return f"data/{day:%Y-%m-%d}/{hashlib.sha256(body).hexdigest()}.json"
+
+
+def pace(outlet: str, what: str, at: dt.datetime, name: str = "") -> str:
+    """Return the key of a record of a channel's pace in this hour, or its folder with the slash.
+
+    `what`: seconds, asked, lines, turns, edits.
+    """
+    return f"pace/{part(outlet)}/{what}/{at:%Y%m%d%H}/{name}"
 
 
 def heartbeats(cluster: str, day: dt.date) -> str:

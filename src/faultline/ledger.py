@@ -250,10 +250,11 @@ def sheltered(incidents: Incidents, wish: Wish) -> str:
 
 
 def _shelter(incidents: Incidents, wish: Wish) -> Shelter | None:
-    claims = incidents.claims(node_key(wish.cluster, wish.node)) if wish.node else []
-    newest = claims[0].incident if claims else None
-    if newest is None or newest.fault.name not in NODE_DOWN:
+    claims = incidents.claims(node_key(wish.cluster, wish.node)) if wish.node else iter(())
+    claim = next(claims, None)
+    if claim is None or claim.incident.fault.name not in NODE_DOWN:
         return None
+    newest = claim.incident
     closed = incidents.closed(newest.id)
     return Shelter(newest.id, closed.at if closed else None)
 
@@ -269,10 +270,14 @@ def _since(wish: Wish, shelter: Shelter | None) -> dt.datetime:
 
 
 def _asked(incidents: Incidents, policy: Policy, now: dt.datetime) -> Iterator[Wish]:
-    days = range(policy.sweep_days, -2, -1)  # a clock of a sender may be ahead
-    for day in (now - dt.timedelta(days=back) for back in days):
-        for key in incidents.store.list(f"waiting/{day:%Y%m%d}/"):
-            yield Wish.model_validate_json(incidents.store.get(key))
+    first = now - dt.timedelta(days=policy.sweep_days)  # none is the last: clocks may be ahead
+    for day in incidents.store.folders(keys.WAITING):
+        if day >= f"{first:%Y%m%d}":
+            folder = f"{keys.WAITING}{day}/"
+            done = incidents.settled(day, keys.SWEEP)
+            for key in incidents.store.list(folder):
+                if key.removeprefix(folder).rpartition("-")[0] not in done:
+                    yield Wish.model_validate_json(incidents.store.get(key))
 
 
 def _waits_still(incidents: Incidents, wish: Wish, now: dt.datetime) -> bool:

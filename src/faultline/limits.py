@@ -46,6 +46,9 @@ artifacts_max = 200
 report_bytes_min = 100
 diagnosis_bytes_max = 256 * KIB
 
+# sweep
+settled_after_s = 3_600  # after closing; no step that began before is still at work then
+
 # patch
 patch_lines_max = 200
 patch_files_max = 5

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import hashlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from faultline import keys, limits, traces, wire
@@ -113,7 +115,8 @@ def _handshake(request: Request) -> Answer:
 def _carried_out(step: Step, ports: Ports, event: Event, accepts: Collection[str] | None) -> Answer:
     if accepts is not None and event.type not in accepts:
         raise NotAllowed(f"expected {', '.join(sorted(accepts))}, got {event.type[:120]}")
-    effect = step(wire.resolve(event, ports.incidents.store.get), ports)
+    event = wire.resolve(event, ports.incidents.store.get)
+    effect = step(event, replace(ports, incidents=ports.incidents.recalling()))
     reply = to_broker(Outcome.DONE) if effect is None else _reply(effect, ports)
     what = "nothing to say" if effect is None else effect.type
     fields = _fields(_name(step), event, reply.status)
@@ -166,8 +169,29 @@ def _park(name: str, ports: Ports, request: Request, event: Event | None, error:
     if key_name in (".", ".."):  # legal as an id, not as a key
         key_name = f"id-{key_name}"
     record = {"reason": reason(error), "by": name, **what}
-    key = keys.parked(ports.clock().date(), key_name)
-    _put_once(ports.incidents.store, key, json.dumps(record, indent=2).encode())
+    park(
+        ports.incidents.store, ports.clock().date(), key_name, json.dumps(record, indent=2).encode()
+    )
+
+
+def park(store: Store, day: dt.date, name: str, record: bytes) -> None:
+    """Put a record under `parked/`, once. Another one under the same name gets a name of its own:
+    who uses one id for two events loses neither.
+    """
+    key = keys.parked(day, name)
+    try:
+        store.put(key, record, if_absent=True)
+    except AlreadyExists:
+        if _about(store.get(key)) != _about(record):
+            digest = hashlib.sha256(record).hexdigest()[:8]
+            _put_once(store, keys.parked(day, f"{name}-{digest}"), record)
+
+
+def _about(record: bytes) -> list[Any]:
+    """Return what a parked event says, whoever parked it and why."""
+    found = json.loads(record)
+    event = found.get("event", found)
+    return [event.get(name) for name in ("source", "type", "data", "data_base64", "raw")]
 
 
 def _raw(request: Request) -> dict[str, Any]:

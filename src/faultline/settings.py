@@ -102,16 +102,18 @@ class Settings(BaseModel):
     webhook_token: str = _field(
         "", "FAULTLINE_WEBHOOK_TOKEN", "bearer tokens, separated by commas", secret=True
     )
-    webhook_hmac: str = _field(
-        "", "FAULTLINE_WEBHOOK_HMAC", "HMAC keys, separated by commas", secret=True
-    )
+    webhook_hmac: str = _field("", "FAULTLINE_WEBHOOK_HMAC", "HMAC keys, with commas", secret=True)
     webhook_origins: str = _field(
         "", "FAULTLINE_WEBHOOK_ORIGINS",
         "origins whose OPTIONS at /events is answered, separated by commas; empty: none",
     )  # fmt: skip
-    console_token: str = _field(
-        "", "FAULTLINE_CONSOLE_TOKEN", "asked for by the web console", secret=True
-    )
+    tls_cert: str = _field("", "FAULTLINE_TLS_CERT", "PEM file, for TLS; empty: plain HTTP")
+    tls_key: str = _field("", "FAULTLINE_TLS_KEY", "PEM file of its key; empty: in tls_cert too")
+    tls_client_ca: str = _field(
+        "", "FAULTLINE_TLS_CLIENT_CA",
+        "PEM file: who has a certificate of this authority may send to the bridge",
+    )  # fmt: skip
+    console_token: str = _field("", "FAULTLINE_CONSOLE_TOKEN", "of the web console", secret=True)
     allowed_hosts: str = _field(
         "", "FAULTLINE_ALLOWED_HOSTS", "Host headers to answer, separated by commas; empty: local"
     )
@@ -146,9 +148,11 @@ class Settings(BaseModel):
     github_installation_id: str = _field(
         "", "FAULTLINE_GITHUB_INSTALLATION_ID", "of that App in the repository's organisation"
     )
-    github_app_key: str = _field(
-        "", "FAULTLINE_GITHUB_APP_KEY", "private key of that App, PEM", secret=True
-    )
+    github_app_key: str = _field("", "FAULTLINE_GITHUB_APP_KEY", "its key, in PEM", secret=True)
+    github_webhook_secret: str = _field(
+        "", "FAULTLINE_GITHUB_WEBHOOK_SECRET", secret=True,
+        says="what GitHub's webhook to /github is signed with, commas between two; empty: none",
+    )  # fmt: skip
     pulls_open: int = _field(
         10, "FAULTLINE_PULLS_OPEN", "pull requests of ours open at once; 0: any number", ge=0
     )
@@ -171,6 +175,13 @@ class Settings(BaseModel):
         "", "FAULTLINE_SLACK_TOKEN", "a bot's token: one edited message an incident", secret=True
     )
     slack_channel: str = _field("", "FAULTLINE_SLACK_CHANNEL", "id of the channel, such as C0123")
+    smtp_url: str = _field(
+        "", "FAULTLINE_SMTP_URL", "mail server: smtps://host, smtp://host, smtp+plain://host:25"
+    )
+    smtp_user: str = _field("", "FAULTLINE_SMTP_USER", "name to log in with; empty: no login")
+    smtp_password: str = _field("", "FAULTLINE_SMTP_PASSWORD", "password of that name", secret=True)
+    email_from: str = _field("", "FAULTLINE_EMAIL_FROM", "address that mail comes from")
+    email_to: str = _field("", "FAULTLINE_EMAIL_TO", "addresses to tell, separated by commas")
     templates: str = _field(
         "", "FAULTLINE_TEMPLATES", "folder with your own pull-request.md.j2, chat.md.j2"
     )

@@ -31,8 +31,8 @@ class Store(Protocol):
         ...
 
     def folders(self, prefix: str) -> Iterator[str]:
-        """Yield the distinct next parts below `prefix` (which ends in `/`) that have keys below
-        themselves, in order, without the slash: what a file browser shows as folders."""
+        """Yield the names of the folders that start with `prefix`, in order, without the slash and
+        what is above them: `a/` gives those in `a`, `a/2026` those of them that start with 2026."""
         ...
 
 

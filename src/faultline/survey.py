@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from faultline import keys
 from faultline.calm import calm
 from faultline.healing import Found
 from faultline.incidents import Incidents
-from faultline.model import Fault, JobState, Result, Run, Status, runs_of, status_of
+from faultline.model import Closed, Fault, JobState, Result, Run, Status, runs_of, status_of
 
 
 def survey(
@@ -17,33 +17,33 @@ def survey(
     incident_id: str,
     now: dt.datetime,
     job: Callable[[Run], JobState],
-    *,
-    waits: bool = False,
 ) -> Found | None:
     """Return what there is of an incident; None if it was never opened."""
+    incidents = incidents.snapshot(incident_id)
     names = incidents.names(incident_id)
-    status = status_of(names)
+    status, number = status_of(names), max(runs_of(names), default=1)
     if status is None:
         return None
-    closed = status is Status.CLOSED
-    over = None if closed else calm(incidents, incident_id, now)
-    runs = runs_of(names)
-    number = max(runs, default=0)
-    run = incidents.run(incident_id, number) if number else None
-    result = incidents.result(incident_id, number) if number else None
+    if closed := incidents.closed(incident_id):
+        late = tuple(_late(incidents, incident_id, names, closed))
+        return Found(status=status, age_s=(now - closed.at).total_seconds(), late=late)
+    over = calm(incidents, incident_id, now)
+    stopped_by = incidents.stopped_by(incident_id, number)
+    answered = status is Status.INVESTIGATED or stopped_by
+    result = incidents.result(incident_id, number) if answered else None
+    run = incidents.run(incident_id, number) if status is Status.INVESTIGATING else None
     since = _since(incidents, incident_id, status, run, result)
     return Found(
         status=status,
         age_s=(now - since).total_seconds(),
         over=over.last if over else None,
         calm_s=over.seconds(now) if over else 0.0,
-        late=_late(incidents, incident_id, names) if closed else (),
-        number=number or 1,
-        waits=waits,
+        number=number,
+        waits=status is Status.READY and incidents.wish(incident_id, number) is not None,
         run=run,
         result=result,
-        stopped_by=incidents.stopped_by(incident_id, number) if number else "",
-        job=job(run) if run and result is None else JobState.ABSENT,
+        stopped_by=stopped_by,
+        job=job(run) if run else JobState.ABSENT,
     )
 
 
@@ -61,11 +61,18 @@ def _since(
     return incidents.incident(incident_id).opened_at
 
 
-def _late(incidents: Incidents, incident_id: str, names: frozenset[str]) -> tuple[Fault, ...]:
-    closed = incidents.closed(incident_id)
-    named = {keys.detected(each) for each in closed.occurrences} if closed else set()
-    new = (name for name in sorted(names - named) if _is_fault(name))
-    return tuple(Fault.model_validate_json(incidents.read(incident_id, name)) for name in new)
+def _late(
+    incidents: Incidents, incident_id: str, names: frozenset[str], closed: Closed
+) -> Iterator[Fault]:
+    """Yield the faults that joined while it closed, unless they are over or in a later episode."""
+    named = {keys.detected(each) for each in closed.occurrences}
+    for name in sorted(names - named):
+        if _is_fault(name):
+            fault = Fault.model_validate_json(incidents.read(incident_id, name))
+            owner = incidents.owner(fault)
+            elsewhere = owner is not None and owner.incident.id != incident_id
+            if not elsewhere and not incidents.was_cleared(fault):
+                yield fault
 
 
 def _is_fault(name: str) -> bool:

@@ -49,7 +49,8 @@ Spans = Callable[[Span], None]
 
 def parse(traceparent: object) -> Context | None:
     """Read a traceparent; None if it is none. Higher versions may have more at their end."""
-    match = _FORM.fullmatch(traceparent) if isinstance(traceparent, str) else None
+    text = traceparent.strip(" \t") if isinstance(traceparent, str) else ""
+    match = _FORM.fullmatch(text)
     if match is None or match[1] == "ff" or (match[1] == "00" and match[5]):
         return None
     if not match[2].strip("0") or not match[3].strip("0"):

@@ -56,6 +56,13 @@ def worth_asking(incident_id: str, opened_at: dt.datetime, now: dt.datetime) -> 
     return int(now.timestamp()) // 60 % ASK_MINUTES == turn
 
 
+def worth_looking(incident_id: str, now: dt.datetime) -> bool:
+    """Say whether to look at an incident's records for that, from its id alone: `worth_asking`, as
+    if it had been opened at the very end of its day."""
+    end = dt.datetime.strptime(incident_id[:8], "%Y%m%d").replace(tzinfo=dt.UTC)
+    return worth_asking(incident_id, end + dt.timedelta(days=1), now)
+
+
 @dataclass(frozen=True)
 class Aftermath:
     """What followed an incident: its end, what people changed, and the next episodes."""

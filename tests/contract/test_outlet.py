@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from chat_world import Channel
 from github_fake import GitHubFake
 from outlet_world import FILE, Hour, git, report, repository
 from slack_fake import CHANNEL, TOKEN, SlackFake
+from smtp_world import Mailbox, MailServer
 
 from faultline.adapters.outlets.console import ConsoleOutlet
 from faultline.adapters.outlets.discord import DiscordOutlet
@@ -38,6 +39,9 @@ class Place:
 
     def report(self) -> Report:
         return report()
+
+    def leave(self) -> None:
+        """Close what was opened."""
 
     def merge(self) -> bool:
         """Do as people who merge; False where nothing can be merged."""
@@ -162,13 +166,30 @@ class Webhook(OnlyHook):
         self.outlet = WebhookOutlet(url, secrets=(), clock=Hour(), client=client)
 
 
+class Mail(Place):
+    finds = edits = False
+
+    def __init__(self, folder: Path) -> None:
+        self.box = Mailbox()
+        self.server = MailServer(self.box)
+        self.outlet = self.server.outlet(Hour())
+
+    def told(self) -> int:
+        return len(self.box.raw)
+
+    def leave(self) -> None:
+        self.server.stop()
+
+
 PLACES = [Console, Dry, Local, BareLocal, Hub, HubInSafeMode, Slack, OnlyHook, Teams, Discord]
 
 
-@pytest.fixture(params=[*PLACES, Webhook])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+@pytest.fixture(params=[*PLACES, Webhook, Mail])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     make: Callable[[Path], Place] = request.param
-    return make(tmp_path)
+    made = make(tmp_path)
+    yield made
+    made.leave()
 
 
 @pytest.mark.covers("S2-48")

@@ -154,6 +154,16 @@ def test_folders_are_the_next_parts_that_have_keys_below(store):
     assert list(store.folders("nothing/")) == []
 
 
+def test_folders_may_be_asked_for_by_how_their_names_begin(store):
+    for name in ("i/2026-a/x", "i/2026-b/deep/y", "i/2026", "i/2027-a/x", "k/2026-c/x", "2026-d/x"):
+        store.put(name, b"x")
+
+    assert list(store.folders("i/2026-")) == ["2026-a", "2026-b"]
+    assert list(store.folders("i/2027-a")) == ["2027-a"]
+    assert list(store.folders("20")) == ["2026-d"]
+    assert list(store.folders("i/nothing")) == []
+
+
 @pytest.mark.parametrize(
     "key", ["", "/a", "a/", "a//b", "../a", "a/../../b", "a/.", "a\0b", "\ud800"]
 )

@@ -1,6 +1,7 @@
 """Who may send at the bridge's doors: credentials of every kind, and signatures of webhooks.
 
-TLS and client certificates end at the proxy before the bridge, so they are not shown here.
+Client certificates are shown in `test_tls.py`, GitHub's signature in `test_github_door.py`; why
+there is none of Slack's is said in decision 35.
 """
 
 from __future__ import annotations
@@ -115,6 +116,7 @@ def rows(body: bytes) -> dict[str, tuple[dict[str, str], bool]]:
     }
 
 
+@pytest.mark.covers("INB-01")
 @pytest.mark.parametrize("path", DOORS)
 @pytest.mark.parametrize("row", rows(b""))
 def test_a_door_opens_to_who_is_known_and_nothing_is_written_for_anyone_else(
@@ -169,6 +171,7 @@ CASES: dict[str, tuple[dict[str, str], bool]] = {
 }
 
 
+@pytest.mark.covers("INB-02")
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("prefix", ["whsec_", ""])
 def test_signatures_are_judged_as_standard_webhooks_says(case: str, prefix: str) -> None:
@@ -191,6 +194,7 @@ def test_a_signature_made_by_the_standards_own_library_holds() -> None:
     assert not signature_known(headers, PING + b"\n", [secret], now_s=1_614_265_330)
 
 
+@pytest.mark.covers("INB-02")
 def test_the_bytes_as_they_came_are_what_was_signed_not_what_they_mean() -> None:
     body = DOORS["/alertmanager"][0]
     other = json.dumps(json.loads(body), indent=3).encode()
@@ -201,6 +205,7 @@ def test_the_bytes_as_they_came_are_what_was_signed_not_what_they_mean() -> None
     assert post("/alertmanager", sign(NEW, other), other, hmac_secrets=KEYS)[0] == 202
 
 
+@pytest.mark.covers("INB-02")
 def test_a_key_is_changed_without_a_message_lost_and_the_old_one_ends() -> None:
     body = DOORS["/alertmanager"][0]
     old, new = sign(OLD, body), sign(NEW, body)

@@ -22,7 +22,7 @@ def test_a_crash_before_or_after_any_single_effect_loses_and_doubles_nothing() -
 
 
 def test_no_seed_of_many_accidents_loses_or_doubles_anything() -> None:
-    with ProcessPoolExecutor() as pool:
+    with ProcessPoolExecutor(initializer=simulate.prepare) as pool:
         reports = list(pool.map(simulate.simulate, range(SEEDS), chunksize=50))
 
     assert simulate.summary(reports, 0) == 0

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import payloads
 import pytest
 from casebook import PROVED, T0, Casebook, fault
 
@@ -18,7 +19,7 @@ from faultline import keys, views
 from faultline.adapters.stores.memory import MemoryStore
 from faultline.event import Event
 from faultline.incidents import Incidents
-from faultline.model import Evidence, Resource
+from faultline.model import Action, Evidence, Resource
 from faultline.web.app import app
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
@@ -135,6 +136,55 @@ def test_hostile_text_is_shown_and_never_runs(site: Site, page: Any) -> None:
         assert "document.title='owned'" in page.inner_text("body")
     page.goto(site.url)
     assert page.title() != "owned"
+
+
+@pytest.mark.covers("UI-04")
+def test_two_hundred_payloads_make_no_element_no_request_and_run_nothing(
+    site: Site, page: Any
+) -> None:
+    texts = [text for text in payloads.html() if "\0" not in text]  # else the file is no text
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("dialog", lambda dialog: asked.append(f"dialog {dialog.message}"))
+
+    def elements(texts: list[str], name: str) -> dict[str, dict[str, int]]:
+        said = PROVED.model_copy(update={
+            "title": texts[0], "root_cause": texts[1], "summary": texts[2],
+            "alternatives": tuple(texts), "actions": tuple(Action(action=t) for t in texts),
+            "evidence": (Evidence(file="context/logs.txt", quote=texts[3]),),
+        })  # fmt: skip
+        id = site.book.packaged(
+            about(name), diagnosis=said, files={"context/bad.html": "\n".join(texts)}
+        )
+        views.write(site.incidents, id, 1)
+        found = {}
+        for path in ("", "/report", "/files/context/bad.html"):
+            page.goto(f"{site.url}/incidents/{id}{path}")
+            page.wait_for_timeout(100)
+            assert page.evaluate("window.__ran") is None
+            found[path] = page.evaluate(COUNT)
+        return found
+
+    hostile = elements(texts, "payloads")
+    plain = elements([f"nothing in number {n}" for n in range(len(texts))], "harmless")
+
+    assert len(texts) >= 223
+    lines = hostile.pop("/files/context/bad.html"), plain.pop("/files/context/bad.html")
+    assert hostile == plain
+    assert lines[0].keys() == lines[1].keys()  # as many rows as the file has lines
+    assert {url for url in asked if not url.startswith(site.url)} <= {"data:,"} | {
+        url for url in asked if url.startswith("data:image/")
+    }
+
+
+COUNT = """() => {
+  const found = {};
+  for (const node of document.querySelectorAll("*")) {
+    const name = [node.nodeName, ...node.getAttributeNames()].join(" ");
+    found[name] = (found[name] || 0) + 1;
+  }
+  return found;
+}"""
 
 
 @pytest.mark.covers("S4-60")

@@ -331,11 +331,15 @@ def node_down(world: World, **more) -> dict:
     } | more  # fmt: skip
 
 
-def test_a_node_that_is_gone_gets_one_agent_and_its_hundred_pods_none_but_a_link_each() -> None:
+@pytest.mark.covers("STM-03")
+@pytest.mark.parametrize("alert", ["KubeNodeNotReady", "NodeDown"])
+def test_a_node_that_is_gone_gets_one_agent_and_its_hundred_pods_none_but_a_link_each(
+    alert: str,
+) -> None:
     policy = Policy(engine="claude", slots=9, slots_per_cluster=9, runs_per_hour=99)
     world = world_of(policy)
-    world.fault(**node_down(world)).settle()
-    for number in range(100):
+    world.fault(**node_down(world, name=alert)).settle()
+    for number in range(100):  # all within two minutes
         fails(world, number, labels={"node": "n1"}).settle().pass_time(1)
     for _ in range(15):
         world.pass_time(60).ping().settle()

@@ -23,7 +23,8 @@ PREFIXES = {
     keys.parked(DAY, "e"), keys.claim("fingerprint/f", 1), keys.ledger(1),
     keys.waiting(INCIDENT, 1), keys.heartbeat("c", AT, 60), keys.receipt("git"),
     keys.merged("git"), keys.detected("o"), keys.announced("t"), keys.dry_run("pr.md"),
-    keys.synced("r", "what"),
+    keys.synced("r", "what"), keys.opened("claims/f/1.json"), keys.settled("20261121"),
+    keys.pace("slack", "lines", AT),
 }  # fmt: skip
 
 

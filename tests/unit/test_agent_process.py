@@ -132,6 +132,42 @@ def test_at_the_deadline_it_is_interrupted_and_after_the_grace_killed(run, log):
     assert log() == b"up\nheard\n"
 
 
+LOOPING = """
+import os, subprocess, sys, time
+calls, number = open("calls.txt", "a", buffering=1), 0
+child = "import signal, time; signal.signal(2, signal.SIG_IGN); time.sleep(60)"
+children = [subprocess.Popen([sys.executable, "-I", "-c", child]) for _ in range(5)]
+import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)
+for child in children: calls.write(f"child {child.pid}\\n")
+while True:
+    number += 1
+    calls.write(f"call {number} {time.time()}\\n")
+    print("x" * 1000)
+    time.sleep(0.002)
+"""
+
+
+@pytest.mark.covers("STM-07")
+def test_an_agent_that_loops_for_ever_ends_at_its_cap_with_all_it_started(run, log, tmp_path):
+    began = time.monotonic()
+
+    ended = run(LOOPING, deadline_s=1.5, grace_s=0.3, log_bytes_max=50_000)
+
+    over = time.time()
+    assert ended == Exit(-signal.SIGKILL, stopped="timeout")
+    assert time.monotonic() - began < 10
+    lines = [line.split() for line in (tmp_path / "calls.txt").read_text().splitlines()]
+    children = [int(line[1]) for line in lines if line[0] == "child"]
+    assert len(children) == 5
+    time.sleep(0.3)
+    assert [pid for pid in children if (found := Known.of(pid)) and found.alive] == []
+    calls = [float(line[2]) for line in lines if line[0] == "call" and len(line) == 3]
+    assert calls
+    assert max(calls) <= over  # not one more
+    assert len((tmp_path / "calls.txt").read_text().splitlines()) == len(lines)
+    assert len(log()) < 51_000
+
+
 def test_cancelled_goes_before_a_deadline_that_comes_during_the_grace(run):
     deaf = ["/bin/sh", "-c", "trap '' INT; sleep 60"]
     asked = threading.Event()

@@ -31,6 +31,7 @@ from faultline.proposal import diff, propose
 from faultline.settings import Settings, load
 
 SLACK = "https://hooks.slack.com/services/T0/B0/verysecret"
+MAIL = {"smtp_url": "smtp://m.example", "email_from": "f@a.example", "email_to": "o@a.example"}
 GITHUB = {"github_repo": "acme/shop", "github_token": "t"}
 
 
@@ -94,6 +95,10 @@ def test_one_address_tells_which_chat_it_belongs_to(url: str, kind: str) -> None
     assert names(notify_url=url) == ["console", kind]
 
 
+def test_mail_goes_to_its_addresses_beside_a_chat() -> None:
+    assert names(notify_url=SLACK, **MAIL) == ["console", "slack", "email"]
+
+
 @pytest.mark.parametrize("url", ["ftp://x.example", "hooks.slack.com/x", "https://", "https://[x"])
 def test_what_is_no_address_is_refused_without_being_shown(url: str) -> None:
     with pytest.raises(Rejected, match="notify_url") as caught:
@@ -112,6 +117,11 @@ def test_what_is_no_address_is_refused_without_being_shown(url: str) -> None:
         ({"slack_token": "x", "slack_channel": "general"}, "slack_channel"),
         ({"slack_token": "x", "slack_channel": "C0123456789", "notify_url": SLACK}, "notify_url"),
         ({"notify_url": "https://x.example", "notify_secret": "short"}, "notify_secret"),
+        ({"email_to": "o@a.example", "email_from": "f@a.example"}, "smtp_url"),
+        ({**MAIL, "email_to": ""}, "email_to"),
+        ({**MAIL, "email_to": "o@a.example, nobody"}, "email_to"),
+        ({**MAIL, "email_from": "nobody"}, "email_from"),
+        ({**MAIL, "smtp_url": "smtp+plain://m.example", "smtp_user": "f"}, "smtp_user"),
     ],
 )
 def test_settings_that_do_not_fit_are_refused_by_name(settings: dict[str, Any], named: str) -> None:
@@ -125,6 +135,7 @@ def test_settings_that_do_not_fit_are_refused_by_name(settings: dict[str, Any], 
         ({"github_repo": "acme/shop"}, "github_token"),
         ({"github_repo": "acme/shop", "github_app_id": "7"}, "github_app_key"),
         ({"slack_channel": "C0123456789"}, "slack_token"),
+        ({**MAIL, "smtp_user": "f"}, "smtp_password"),
     ],
 )
 def test_a_process_without_the_secret_starts_and_is_refused_when_it_tells(
@@ -160,6 +171,7 @@ def test_every_secret_of_an_outlet_is_marked_as_one() -> None:
     from faultline.settings import secret
 
     hidden = ("github_token", "github_app_key", "notify_url", "notify_secret", "slack_token")
+    hidden += ("smtp_password",)
     assert all(secret(name) for name in hidden)
 
 
@@ -215,6 +227,16 @@ def test_a_dry_run_writes_each_channels_own_form(url: str, part: str) -> None:
 
     [key] = [key for key in store.list("incidents/") if key.endswith(f"{kind_of(url)}.json")]
     assert part in json.loads(store.get(key))
+
+
+def test_a_dry_run_writes_the_mail_that_would_have_been_sent() -> None:
+    store = MemoryStore()
+
+    for outlet in bootstrap.outlets(Settings(dry_run=True, **MAIL), store, io.StringIO()):
+        outlet.deliver(report(), None)
+
+    [key] = [key for key in store.list("incidents/") if key.endswith("email.json")]
+    assert set(json.loads(store.get(key))) == {"subject", "plain", "html"}
 
 
 # tokens of an App
@@ -276,6 +298,7 @@ class Mint:
         )
 
 
+@pytest.mark.covers("SUP-07")
 def test_an_apps_token_is_for_one_repository_and_three_permissions(pem: str) -> None:
     mint = Mint(pem)
 

@@ -47,6 +47,48 @@ def test_known_token_shapes_are_found_in_logs_environments_and_json():
     assert hidden / lines >= 0.99
 
 
+def value(kind, chance):
+    """Make a value of a kind such as `mixed20`: which letters, and how many."""
+    name, size = re.fullmatch(r"([A-Za-z]+)(\d*)", kind).groups()
+    if name == "uuid":
+        return str(uuid.UUID(int=chance.getrandbits(128), version=4))
+    if name == "b":  # b64
+        return base64.b64encode(chance.randbytes(30)).decode()
+    if name == "chosen":
+        word = "".join(chance.choice("abcdefghkmnpqrstuvwxyz") for _ in range(6))
+        return f"{word.title()}{chance.randint(10, 99)}{chance.choice(['', '!', '#x', '_Y'])}"
+    letters = {
+        "hex": "0123456789abcdef", "digits": "123456789", "lower": LOWER + "0123456789",
+        "letters": LOWER + LOWER.upper(), "UPPER": LOWER.upper() + "0123456789",
+        "BASE": LOWER.upper() + "234567", "mixed": LOWER + LOWER.upper() + "0123456789",
+    }[name]  # fmt: skip
+    made = "".join(chance.choice(letters) for _ in range(int(size)))
+    return made[:-2] + "q7" if name == "mixed" else made
+
+
+LOWER = "abcdefghijklmnopqrstuvwxyz"
+
+
+@pytest.mark.covers("RED-02")
+def test_nine_of_ten_labelled_lines_lose_their_secret():
+    file = Path(__file__).parents[1] / "fixtures/redaction/labelled-lines.txt"
+    forms = [line for line in file.read_text("utf-8").splitlines() if not line.startswith("#")]
+    chance, found, lines = random.Random(20261130), 0, 0
+    missed = set()
+    for form in forms * 8:
+        made = []
+        kinds = r"\{((?:chosen|uuid|b64|(?:hex|digits|lower|letters|UPPER|BASE|mixed)\d+))\}"
+        line = re.sub(kinds, lambda m: made.append(value(m[1], chance)) or made[-1], form)  # noqa: B023
+        cleaned = redact(line.replace("\\x1b", "\x1b"))
+        hidden = cleaned != SUPPRESSED and all(is_hidden(secret, cleaned) for secret in made)
+        lines, found = lines + 1, found + hidden
+        if not hidden:
+            missed.add(form)
+
+    assert lines == 8 * len(forms) >= 700
+    assert found / lines >= 0.9, sorted(missed)
+
+
 def benign_lines(count, seed):
     chance = random.Random(seed)
     letters = "bcdfghjklmnpqrstvwxz2456789"
@@ -276,6 +318,28 @@ def test_every_keyword_is_found_wherever_it_stands_also_within_another():
         assert found[keyword] == [
             m.start() for m in re.finditer(b"(?=%s)" % re.escape(keyword), text)
         ]
+
+
+def hostile(keyword):
+    """Yield what could make a pattern go back and forth: its keyword, and what almost follows."""
+    for filler in (b"= ", b"=aB3" * 60):
+        yield keyword + filler
+
+
+def test_no_pattern_takes_more_than_its_share_for_a_text_made_against_it():
+    slow = []
+    for rule in finder.rules():
+        for unit in hostile(rule.keyword):
+            once = unit * (4_000 // len(unit) + 1)
+            text = once * 4
+            places = [m.start() for m in re.finditer(re.escape(rule.keyword), text.lower())]
+            some = [place for place in places if place < len(once)]
+            long = cpu(lambda: list(rule.spans(text, places)))  # noqa: B023
+            if long > 0.01:  # else it does not matter
+                short = cpu(lambda: list(rule.spans(once, some)))  # noqa: B023
+                slow += [(rule.kind, unit[:40], short, long)] if long / short > 10 else []
+
+    assert slow == []
 
 
 @pytest.mark.parametrize(

@@ -174,6 +174,16 @@ def test_a_reply_that_was_lost_after_the_write_is_recognised_as_our_own(store, p
     assert [method for method, _, _ in proxy.seen] == ["PUT", "PUT", "GET"]
 
 
+def test_a_write_that_is_refused_at_once_asks_nothing_more(store, proxy):
+    store.put("a.json", b"x", if_absent=True)
+    proxy.seen.clear()
+
+    with pytest.raises(AlreadyExists):
+        store.put("a.json", b"x", if_absent=True)
+
+    assert [method for method, _, _ in proxy.seen] == ["PUT"]
+
+
 @pytest.mark.parametrize("bytes_of_the_first", [b"x", b"other"])
 def test_a_lost_reply_does_not_make_another_writers_record_ours(store, proxy, bytes_of_the_first):
     store.put("a.json", bytes_of_the_first, if_absent=True)

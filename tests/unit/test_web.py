@@ -717,3 +717,25 @@ def test_a_run_without_an_agent_says_why_none_was_asked(console: Console) -> Non
 
     assert "No agent was asked: the budget of today is used up &lt;script&gt;" in text
     assert "<script>alert" not in text
+
+
+def test_what_was_warmed_reads_nothing_for_any_page_of_the_list() -> None:
+    class Counted(MemoryStore):
+        reads = 0
+
+        def get(self, key: str) -> bytes:
+            self.reads += 1
+            return super().get(key)
+
+    store = Counted()
+    book = Casebook(Incidents(store))
+    for number in range(5):
+        book.packaged(fault(condition=str(number), starts_at=T0 + dt.timedelta(days=number)))
+    shelf = Shelf(Incidents(store), lambda: NOW)
+    shelf.warm()
+    assert store.reads > 0
+    store.reads = 0
+
+    rows, _ = shelf.page(Wanted(text="checkout"))
+    assert len(shelf.page(Wanted())[0]) == 5
+    assert (rows, store.reads) == ([], 0)

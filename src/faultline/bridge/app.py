@@ -1,4 +1,4 @@
-"""The bridge's doors over HTTP: POST /alertmanager, /events, /synced, /parked; health pages.
+"""The bridge's doors over HTTP: POST /alertmanager, /events, /synced, /github, /parked; health.
 
 Async only here: reading a body within its limits and answering by the sender's table. What a
 message leads to is `intake.py`, what stands before it `gate.py`. No address that comes in is ever
@@ -15,14 +15,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, is_dataclass
+from functools import partial
 from typing import Any
 
 from starlette.routing import Route, Router
 
 from faultline import keys
 from faultline.answers import Answer, Outcome, is_final, to_alertmanager, to_broker
-from faultline.bridge import k8sgpt
+from faultline.bridge import github, k8sgpt
 from faultline.bridge.gate import (
+    CERTIFICATE,
     App,
     Gate,
     Receive,
@@ -64,6 +66,9 @@ class Doors:
     answer_s_max: float = answer_s_max
     streams: Callable[[], Mapping[str, Any]] = dict  # state of the followers, for the health page
     origins: Sequence[str] = ()  # who hears in CloudEvents' handshake that it may send
+    certificates: bool = False  # a client certificate that TLS has checked lets its owner in
+    github_secrets: Sequence[str] = ()  # what GitHub signs with; none: there is no such door
+    github_ours: tuple[str, str] = ("", "faultline/")  # our repository, how our branches begin
     answered: Tally = field(default_factory=Tally, init=False)  # refusals by reason
     durations: dict[str, Buckets] = field(default_factory=dict, init=False)  # by sender
     in_flight: int = field(default=0, init=False)
@@ -76,7 +81,7 @@ class Doors:
     @property
     def open(self) -> bool:
         """Nobody said who may come in: then only this machine may."""
-        return not self.tokens and not self.hmac_secrets
+        return not (self.tokens or self.hmac_secrets or self.certificates)
 
     def enter(self) -> None:
         """Take one of the places for messages being worked on. Raises Busy if none is free."""
@@ -102,6 +107,7 @@ class _Door:
     sender: str
     guarded: bool = True
     handshakes: bool = False
+    signed: Callable[[Mapping[str, str], bytes], bool] | None = None  # its own way, and no other
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         body, began = bytearray(), time.monotonic()
@@ -127,7 +133,7 @@ class _Door:
         if scope["method"] != "POST":
             return self.answer(Outcome.NOT_A_POST)
         known = self._known_by_head(scope, headers)
-        if not known and not self.doors.hmac_secrets:
+        if not (known or self.doors.hmac_secrets or self.signed):
             return self.answer(Outcome.UNKNOWN_SENDER)
         await self._read(receive, body, int(headers.get("content-length", "0")))
         if not known and not self._known_by_signature(headers, bytes(body)):
@@ -135,14 +141,18 @@ class _Door:
         return await self._work(headers, bytes(body))
 
     def _known_by_head(self, scope: Scope, headers: Mapping[str, str]) -> bool:
-        if not self.guarded:
-            return True
+        if self.signed or not self.guarded:
+            return not self.signed
         if self.doors.open:
             return is_local(scope)
+        if self.doors.certificates and scope.get(CERTIFICATE):
+            return True
         given = headers.get("authorization", "").encode("latin-1")
         return token_known(given, self.doors.tokens)
 
     def _known_by_signature(self, headers: dict[str, str], body: bytes) -> bool:
+        if self.signed:
+            return self.signed(headers, body)
         now_s = self.doors.intake.clock().timestamp()
         return signature_known(headers, body, self.doors.hmac_secrets, now_s=now_s)
 
@@ -238,6 +248,9 @@ def router(doors: Doors) -> Router:
     def synced(headers: Mapping[str, str], body: bytes) -> Answer:
         return to_broker(intake.synced(body))
 
+    def merged(headers: Mapping[str, str], body: bytes) -> Answer:
+        return to_broker(intake.github(headers, body, ours=doors.github_ours))
+
     def parked(headers: Mapping[str, str], body: bytes) -> Answer:
         return to_broker(intake.parked(headers, body))
 
@@ -251,6 +264,9 @@ def router(doors: Doors) -> Router:
         "/synced": _Door(doors, MIB, to_broker, synced, "gitops"),
         "/parked": _Door(doors, MIB, to_broker, parked, "dead letter", guarded=False),
     }
+    if secrets := doors.github_secrets:
+        signed = partial(github.signature_known, secrets=secrets)
+        posts["/github"] = _Door(doors, MIB, to_broker, merged, "github", signed=signed)
     doors.durations.update({door.sender: Buckets() for door in posts.values()})
     health = _Health(doors)
     pages = ("/health/liveness", "/health/readiness")

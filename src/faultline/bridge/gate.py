@@ -17,7 +17,7 @@ import hmac
 import socket
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import httptools
 import uvicorn
@@ -41,6 +41,7 @@ events_per_minute = 6_000  # what a sender is told it may send; a hundred a seco
 PROBED = ("/health/liveness", "/health/readiness", "/metrics")
 # what a proxy and a router could read as different paths
 ODD_IN_PATHS = (b"..", b"//", b"\\", b";", b"%2e", b"%2f", b"%5c", b"%00")
+CERTIFICATE = "faultline.certificate"  # in a request's scope: is there one, checked by TLS
 LOCAL_HOSTS = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -94,6 +95,8 @@ class StrictProtocol(HttpToolsProtocol):
             self._refuse(400)
         self._in_head = False
         self._limit(self.body_s_max)
+        tls = self.transport.get_extra_info("ssl_object")
+        cast("Scope", self.scope)[CERTIFICATE] = bool(tls and tls.getpeercert())
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
@@ -223,7 +226,8 @@ def _ambiguous(values: dict[bytes, list[bytes]]) -> bool:
     if encodings and encodings[0].strip().lower() != b"chunked":
         return True
     once = (b"authorization", b"content-type", b"content-encoding")
-    return any(len(values.get(name, [])) > 1 for name in once)
+    twice = [name for name, found in values.items() if len(found) > 1]
+    return any(name in once or name.startswith(b"ce-") for name in twice)
 
 
 def _host_allowed(hosts: list[bytes], allowed: Sequence[str]) -> bool:

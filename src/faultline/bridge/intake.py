@@ -19,14 +19,15 @@ from typing import Any
 
 from faultline import keys, traces, wire
 from faultline.answers import Outcome, reason
-from faultline.bridge import alertmanager, k8sgpt, rollouts, watchdog
+from faultline.bridge import alertmanager, github, k8sgpt, rollouts, watchdog
 from faultline.bridge.events import event_of, web_links
 from faultline.bridge.watchdog import Watchdog
 from faultline.counters import Seen, Tally
 from faultline.errors import AlreadyExists, FaultlineError, NotAllowed, Rejected
-from faultline.event import FAULT_CLEARED, FAULT_TYPES, Event
+from faultline.event import FAULT_CLEARED, FAULT_TYPES, PING, Event, format_time
 from faultline.model import Fault
 from faultline.ports import Batches, Sink
+from faultline.serve import park
 from faultline.store import Store
 from faultline.traces import Spans
 
@@ -35,6 +36,7 @@ logger = logging.getLogger("faultline.bridge")
 ORIGINS = ("alertmanager", "cloudevents", "faultline", "k8sgpt", "mcp", "sse")
 Clean = Callable[[str], str]  # takes secrets out of a text
 
+GITHUB = "/faultline/bridge/github"  # source of the pings that a merge leads to
 seen_max = 20_000  # events remembered, so that repeats can be counted
 senders_at_once = 8  # threads that hand the events of one large message to the sink
 
@@ -142,6 +144,21 @@ class Intake:
         self.count("synced")
         return Outcome.ACCEPTED
 
+    def github(self, headers: Mapping[str, str], body: bytes, *, ours: tuple[str, str]) -> Outcome:
+        """Take GitHub's word that something was merged: `verify` is asked to look, now.
+
+        `ours`: the repository, and how our branches begin. What is sent again is the same event.
+        """
+        kind = headers.get("x-github-event", "")
+        if look := github.looks(kind, body, repository=ours[0], prefix=ours[1]):
+            digest = hashlib.sha256(body).hexdigest()[:32]
+            moment = format_time(self.clock())
+            self.sink.send(
+                Event(id=digest, source=GITHUB, type=PING, time=moment, data={"look": list(look)})
+            )
+        self.count("github")
+        return Outcome.ACCEPTED
+
     def parked(self, headers: Mapping[str, str], body: bytes) -> Outcome:
         """Take a dead letter. What is no event is parked as it came: nothing is dropped."""
         try:
@@ -149,7 +166,7 @@ class Intake:
             name, record = event.id, wire.to_bytes(event)
         except Rejected as error:
             name, record = _refused(body, error, "dead letter")
-        self._put(keys.parked(self.clock().date(), name), record)
+        park(self.store, self.clock().date(), name, record)
         self.count("parked")
         return Outcome.ACCEPTED
 

@@ -296,14 +296,12 @@ def listed_faults(text: str) -> list[dict[str, str]]:
     It answers YAML below a heading line. Such an event has neither uid nor count: namespace, kind,
     name, reason and time identify it. Raises Rejected if it is not that YAML.
     """
-    import yaml
+    from faultline import documents
 
     if text.startswith("# No events found"):
         return []
-    try:
-        items = yaml.safe_load(text[text.find("\n- ") + 1 :])
-    except (yaml.YAMLError, RecursionError, ValueError):
-        raise Rejected("expected a list of events as YAML, got something else") from None
+    found = documents.read(text[text.find("\n- ") + 1 :].encode("utf-8", "replace"))
+    items = found[0].value if len(found) == 1 else None
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise Rejected("expected a list of events as YAML, got other YAML")
     return [_listed(item) for item in items if item.get("Type") == "Warning"]

@@ -80,6 +80,7 @@ def bridge(arguments: argparse.Namespace) -> int:
         followers,
         intake,
         store_reading,
+        tls_of,
         watching,
         with_metrics,
     )
@@ -100,7 +101,8 @@ def bridge(arguments: argparse.Namespace) -> int:
     metrics = Metrics(lambda: bridge_readings(doors, streams), lambda: store_reading(store))
     served = with_metrics(router(doors), metrics)
     try:
-        return _uvicorn(Gate(served, allowed_hosts=listed(settings.allowed_hosts)), settings)
+        gate = Gate(served, allowed_hosts=listed(settings.allowed_hosts))
+        return _uvicorn(gate, settings, **tls_of(settings))
     finally:
         stop.set()
         for follower in streams:
@@ -112,18 +114,20 @@ def web(arguments: argparse.Namespace) -> int:
     from faultline import bootstrap
     from faultline.adapters.stores import open_store
     from faultline.bridge.gate import Gate
-    from faultline.doors import metrics_of, pages_of, with_metrics
+    from faultline.doors import metrics_of, pages_of, tls_of, with_metrics
     from faultline.settings import listed
 
     settings, _ = settings_of(arguments)
     store = open_store(settings.store)
     ports = bootstrap.ports(settings, store, bootstrap.sink(settings), console=sys.stdout)
-    say(f"pages at http://{settings.host}:{settings.port}/  (Ctrl-C stops)")
+    scheme = "https" if settings.tls_cert else "http"
+    say(f"pages at {scheme}://{settings.host}:{settings.port}/  (Ctrl-C stops)")
     served = with_metrics(pages_of(settings, ports), metrics_of(ports))
-    return _uvicorn(Gate(served, allowed_hosts=listed(settings.allowed_hosts)), settings)
+    gate = Gate(served, allowed_hosts=listed(settings.allowed_hosts))
+    return _uvicorn(gate, settings, **tls_of(settings))
 
 
-def _uvicorn(app: Any, settings: Any) -> int:
+def _uvicorn(app: Any, settings: Any, **tls: Any) -> int:
     import uvicorn
 
     from faultline.bridge.gate import listen, serve_config
@@ -134,5 +138,5 @@ def _uvicorn(app: Any, settings: Any) -> int:
     bound = listen(settings.host, settings.port)
     log.info("listening on %s:%s", *bound.getsockname()[:2])
     with bound:
-        uvicorn.Server(serve_config(app, settings.host, settings.port)).run(sockets=[bound])
+        uvicorn.Server(serve_config(app, settings.host, settings.port, **tls)).run(sockets=[bound])
     return 0

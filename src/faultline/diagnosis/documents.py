@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from faultline import fields
+from faultline.documents import deeper_than
 from faultline.errors import Rejected
 from faultline.fields import Path, Step
 from faultline.model import Evidence
@@ -130,6 +131,8 @@ class Document:
     def parse(cls, source: Source) -> Document:
         """Parse; a file that is no YAML, or nested beyond reason, is an empty document."""
         try:
+            if deeper_than(DEPTH_MAX, source.text):
+                return cls(source, None, None)
             root = yaml.compose(source.text, Loader=_Loader)
             return cls(source, _plain(root, 0, {}) if root else None, root)
         except (yaml.YAMLError, ValueError, RecursionError):

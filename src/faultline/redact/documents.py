@@ -10,6 +10,9 @@ import json
 from functools import cache
 from typing import Any
 
+depth_max = 100
+values_max = 200_000  # in a document; aliases count as often as they are used
+
 
 @cache
 def _loader() -> type[Any]:
@@ -49,10 +52,30 @@ def load_yaml(text: str) -> list[Any]:
     """Return the documents of a YAML text. Raises ValueError if it is none."""
     import yaml
 
+    from faultline.documents import deeper_than
+
     try:
+        if deeper_than(depth_max, text):
+            raise ValueError(f"expected at most {depth_max} levels")
+        if "*" in text:  # else there is no alias, and nothing that could grow
+            done: dict[int, int] = {}
+            for root in yaml.compose_all(text, Loader=_loader()):
+                _written_out(root, done)
         return list(yaml.load_all(text, Loader=_loader()))
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"expected YAML, got {type(error).__name__}") from None
+
+
+def _written_out(node: Any, done: dict[int, int]) -> int:
+    """Count nodes as if aliases were written out. Raises ValueError for a bomb, or a circle."""
+    if id(node) not in done:
+        done[id(node)] = values_max  # an alias inside of its own anchor
+        parts = [] if isinstance(node.value, str) else node.value
+        flat = [part for each in parts for part in (each if isinstance(each, tuple) else (each,))]
+        done[id(node)] = 1 + sum(_written_out(part, done) for part in flat)
+    if done[id(node)] > values_max:
+        raise ValueError(f"expected at most {values_max} values, aliases counted as they are used")
+    return done[id(node)]
 
 
 def dump_yaml(*documents: Any) -> str:

@@ -23,11 +23,15 @@ _ESCAPE = rb"\\{1,4}(?:[nrtfbv\"'/]|u00[0-9a-fA-F]{2})"
 _GAP = rb"(?:[ \t\r\f\v\"'`?]|" + _ESCAPE + rb")"
 _OPERATOR = rb"(?:[=>:|,]|" + _GAP + rb")"
 _FILLER = rb"(?:[ \t\w.-]|\\{1,4}t){0,24}+"
-_BEFORE = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrtfbv])|(?<=\\u00[0-9a-fA-F]{2}))"
+_BEFORE = rb"(?:(?<![A-Za-z0-9])|(?<=\\[nrtfbv])|(?<=\\u00[0-9a-fA-F]{2})|(?<=[\[;0-9][0-9]m))"
 _UUID = rb"[a-f0-9]{8}-(?:[a-f0-9]{4}-){3}[a-f0-9]{12}"
 
 # a value behind `name =`: quoted (perhaps in escaped quotes), or up to a blank or a bracket
-_IS = rb"(?:\\*[\"'])?[ \t]{0,3}(?:=>|:=|=|:)[ \t]{0,3}"
+_QUOTE = rb"(?=[ \t]{0,3}\\*[\"'])"
+_IS = (
+    rb"(?:\\*[\"'])?[ \t]{0,3}(?:=>|:=|!?={2,3}" + _QUOTE
+    + rb"|:[ \t]{0,3}(?:str|String)[ \t]{0,3}=" + _QUOTE + rb"|=|:)[ \t]{0,3}(?:&quot;)?"
+)  # fmt: skip
 _VALUE = (
     rb"(?:(?P<q>\\*[\"'])(?P<quoted>(?:(?!\\*[\"'])[^\n]){1,4096})"
     rb"|(?P<bare>[^\s\"',;&<>{}\[\]()\\$%*][^\s\"',;&\\}\])]{0,4095}))"
@@ -112,6 +116,22 @@ def _is_random(value: bytes) -> bool:
     return _NAME_LIKE.fullmatch(value) is None and entropy(value) >= 3.0
 
 
+def _is_chosen(value: bytes) -> bool:
+    """Say whether a value looks like a password that somebody chose: letters, and more than that.
+
+    Words, names, paths, numbers with a unit, places in files and options do not.
+    """
+    more = re.search(rb"[0-9][A-Za-z]|[A-Za-z][0-9]|[a-z][A-Z]|[!@#$%^&*+=?~]", value)
+    return (
+        len(value) >= 6
+        and more is not None
+        and re.search(rb"[A-Za-z]", value) is not None
+        and not value.startswith((b"-", b"/", b"."))
+        and _NAME_LIKE.fullmatch(value) is None
+        and _is_value(value)
+    )
+
+
 def entropy(value: bytes) -> float:
     """Return Shannon's entropy in bits per byte."""
     shares = (count / len(value) for count in Counter(value).values())
@@ -125,6 +145,21 @@ def _named(keyword: str, before: tuple[str, ...], rest: str = "") -> Rule:
     follows = "" if rest else "(?=[s0-9\\\\\"' \\t:=])"
     head = f"(?i){keyword}{follows}(?:{looks}){rest}s?[0-9]{{0,2}}".encode()
     return Rule("password", keyword.encode(), head + _IS + _VALUE, _is_value)
+
+
+def _short(keyword: str) -> Rule:
+    """`pw: …`, `DB_PASS=…`: names that are words too, so the value has to look like one."""
+    pattern = b"(?i)(?<![A-Za-z0-9])" + keyword.encode() + b"[0-9]{0,2}" + _IS + _VALUE
+    return Rule("password", keyword.encode(), pattern, _is_chosen)
+
+
+def _flag(keyword: str) -> Rule:
+    """`--db-password …`: an argument of a command line, beside the flag that names it."""
+    pattern = (
+        rb"(?i)(?<=-)(?<![^\s\"'=\[(a-z-]-)" + keyword.encode()
+        + rb"(?:\\*[\"'],)?[ \t]{1,4}" + _VALUE
+    )  # fmt: skip
+    return Rule("password", keyword.encode(), pattern, _is_chosen)
 
 
 def _variable(keyword: str) -> Rule:
@@ -148,6 +183,9 @@ _ENV_TAIL = rb"[\w.-]{0,40}+(?:\\*[\"'])?,?\s{1,40}+(?:\\*[\"'])?value(?:\\*[\"'
 _NAMES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("pass", ("",), "(?:word|wd|phrase)"),
     ("pwd", ("",), ""),
+    ("swd", ("p", "pa", "ps", "pas"), ""),
+    ("swrd", ("p", "pa", "ps", "pas"), ""),
+    ("sword", ("p", "pa", "ps"), ""),
     (
         "key",
         ("api", "access", "secret", "private", "account", "signing", "encryption", "master"),
@@ -156,35 +194,61 @@ _NAMES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("token", ("auth", "access", "refresh", "id", "session", "bearer", "bot", "_"), ""),
     ("secret", ("client", "app", "shared", "webhook", "jwt", "_"), ""),
 )
+_KINDS = (rb"[a-z]", rb"[A-Z]", rb"[0-9]")
+_SHORT = ("pw", "pass")
+_FLAGS = ("password", "passphrase", "passwd", "token", "secret", "api-key", "oauth2-bearer")
 _WORDS = ("secret", "token", "credential", "key", "pass", "auth")
 
 _CONTEXT = (
     # user info of addresses, credentials of database drivers
-    Rule("url-credentials", b"://", rb"://(?P<s>[^\s/@\"'<>\\]{0,256}:[^\s/@\"'<>\\]{1,512})@"),
+    Rule("url-credentials", b"://", rb"://(?P<s>(?:[^\s/@:\"'<>\\]{1,128}@)?"
+         rb"[^\s/@\"'<>\\]{0,256}:[^\s/@\"'<>\\]{1,512})@"),
     Rule("url-credentials", b"@tcp(", rb"(?=@tcp[(])", None,
          rb"[\w.-]{1,32}+:[^\s@\"']{1,64}+\Z", 97),
     # headers
     Rule(
         "authorization", b"authorization",
         rb"(?i)authorization(?:\\*[\"'])?[\s=:\[]{1,6}+(?:\\*[\"'])?"
-        rb"(?:(?:bearer|basic|token|digest|apikey|negotiate|bot|splunk)[ \t]+)?"
+        rb"(?:(?:bearer|basic|token|digest|apikey|negotiate|ntlm|bot|splunk)[ \t]+)?"
         rb"(?P<s>[\w.~+/=:-]{8,2048}+)", lambda v: _is_mixed(v[:256]) and entropy(v[:256]) >= 2.5,
     ),
     Rule("authorization", b"bearer", rb"(?i)bearer[ \t]+(?P<s>[\w.~+/=-]{12,8192})",
          lambda v: _is_random(v)),
     Rule("cookie", b"cookie",
          rb"(?i)cookie" + _IS + rb"(?:\\*[\"'])?(?P<s>[\w.-]{1,64}=[^\r\n\"\\]{1,4096})"),
+    Rule("password", b"-u ",
+         rb"(?<=\s)-u[ \t]{1,4}\\*[\"']?[^\s:\"'\\]{1,64}:(?P<s>[^\s\"'\\]{6,256})", _is_chosen),
     # signatures in addresses
     Rule("url-signature", b"sig", rb"(?i)(?<=[?&;])(?:sig|signature)=(?P<s>[\w.%~+/=-]{6,1024})"),
     Rule("url-signature", b"-signature=", rb"(?i)-signature=(?P<s>[\w%]{16,1024})"),
     Rule("url-signature", b"-credential=", rb"(?i)-credential=(?P<s>[\w%./-]{8,512})"),
     Rule("url-signature", b"-security-token=", rb"(?i)-security-token=(?P<s>[\w%./+=-]{16,4096})"),
+    Rule("url-signature", b"oauth_signature=",
+         rb"(?i)oauth_signature=\\*\"?(?P<s>[\w%+/=]{16,512})"),
+    Rule("url-signature", b"key=", rb"(?i)(?<=[?&])key=(?P<s>[\w.%~+/=-]{16,512})", _is_random),
+    Rule("url-signature", b"token%3d", rb"(?i)token%3d(?P<s>[\w.~+-]{6,4096})"),
     Rule("url-signature", b"token=", rb"(?i)(?<=[?&])token=(?P<s>[\w%./+=~-]{6,4096})", _is_value),
     # far from its name, as people align tables
     Rule("secret", b"secret_key",
          rb"(?i)secret_key(?:\\*[\"'])?" + _OPERATOR + rb"{1,300}+"
          rb"(?P<s>sk_[^\s\"'\\]{8,}+(?:\\*[\"'][^\s\"'\\,}]{1,8})?)"),
-    Rule("password", b"identified by", rb"(?i)identified by \\*['\"](?P<s>[^'\"\\\n]{1,256})"),
+    Rule("password", b"userpwd", rb"(?i)userpwd,[ \t]{0,8}\\*\"(?P<s>[^\"\\\s]{4,256})\\*\""),
+    # the private numbers of a JSON Web Key (RFC 7518, section 6)
+    Rule("private-key", b"d\"", rb"(?<=\")d\\*\"\s{0,4}:\s{0,4}\\*\"(?P<s>[\w-]{40,1024})\\*\""),
+    Rule("private-key", b"k\"", rb"(?<=\")k\\*\"\s{0,4}:\s{0,4}\\*\"(?P<s>[\w-]{22,1024})\\*\""),
+    # SQL, and whoever writes a password in quotes behind the word
+    Rule("password", b"identified ",
+         rb"(?i)identified (?:with \\*['\"]?\w{1,40}\\*['\"]? )?(?:by|as) "
+         rb"\\*['\"](?P<s>[^'\"\\\n]{1,256})"),
+    Rule("password", b"identified by ", rb"(?i)identified by (?P<s>[^\s'\"\\;]{6,256})",
+         _is_chosen),
+    Rule("password", b"password",
+         rb"(?i)password(?:\\*[\"'])?(?:,[ \t]{0,8}|(?:[ \t]|\\{1,4}t){1,8})\\*['\"]"
+         rb"(?P<s>[^'\"\\\s]{4,256})\\*['\"]"
+         rb"(?![ \t]{0,4}:)",
+         _is_chosen),
+    Rule("password", b"password ", rb"(?i)(?<=[ \"'(])password (?P<s>[^\s'\"\\;,]{6,256})",
+         lambda v: _is_chosen(v) and all(re.search(kind, v) for kind in _KINDS)),
 )  # fmt: skip
 
 
@@ -201,6 +265,8 @@ def rules() -> tuple[Rule, ...]:
         *(_vendor(*row) for row in table["vendors"]),
         *_CONTEXT,
         *(_named(*row) for row in _NAMES),
+        *(_short(name) for name in _SHORT),
+        *(_flag(name) for name in _FLAGS),
         *(_beside(word) for word in _WORDS),
         *(_variable(word) for word in _WORDS if word != "auth"),
     )

@@ -24,3 +24,12 @@ def asked_for(event: Event) -> tuple[int, dict[str, Any]]:
     if not isinstance(number, int) or isinstance(number, bool) or not 1 <= number <= RUNS_MAX:
         raise Rejected(f"expected the number of a run, from 1 to {RUNS_MAX}, as data's `run`")
     return number, asked
+
+
+def looks(event: Event) -> frozenset[str]:
+    """Return the endings of ids of incidents that a ping is about; none: it is about all.
+
+    Such a ping comes from the bridge, when a Git host says that something was merged.
+    """
+    named = event.data.get("look") if isinstance(event.data, dict) else None
+    return frozenset(map(str, named)) if isinstance(named, list) else frozenset()

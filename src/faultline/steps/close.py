@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+from dataclasses import replace
 
 from faultline import keys, views
 from faultline.calm import Calm, calm
@@ -31,7 +32,8 @@ def close(event: Event, ports: Ports) -> Event | None:
     if claim is None:
         return None  # we never heard it begin, or ignored it: on file
     id = claim.incident.id
-    incidents.open(claim)  # its opener may have crashed in between: anyone can finish that
+    if not incidents.is_open(claim):
+        incidents.open(claim)  # its opener crashed in between, perhaps: anyone can finish that
     incidents.record(id, keys.fault_cleared(fault.occurrence), cleared)
     closed = incidents.closed(id) or conclude(id, ports, event.id)
     if closed is None or closed.cause != event.id:
@@ -46,14 +48,14 @@ def conclude(incident_id: str, ports: Ports, cause: str) -> Closed | None:
     """Close the incident if it has been calm for long enough; else say None, and note that it is
     calm. `cause`: the event's id.
     """
-    incidents, now = ports.incidents, ports.clock()
+    incidents, now = ports.incidents.snapshot(incident_id), ports.clock()
     found = calm(incidents, incident_id, now)
     if found is None:
         return None
     if found.seconds(now) < ports.policy.close_after_s:
         wait_and_see(incident_id, found, ports)
         return None
-    ask(incident_id, ports)
+    ask(incident_id, replace(ports, incidents=incidents))
     faults, merges = incidents.faults(incident_id), incidents.merges(incident_id)
     closed = Closed(
         because=because(list(faults.values()), merges, incidents.synced(incident_id)),

@@ -5,6 +5,7 @@ Ask every context source, redact, write, seal. What it all means is `launch.py`'
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 
 from faultline import keys, views
@@ -12,21 +13,23 @@ from faultline.capsule import seal
 from faultline.errors import FaultlineError, StoreDown
 from faultline.event import CONTEXT_READY, Event
 from faultline.incidents import content
-from faultline.model import Incident
+from faultline.model import Incident, Index
 from faultline.ports import Ports
 from faultline.redact import Redactor, tally
 
 
 def context(event: Event, ports: Ports) -> Event | None:
     incident = ports.incidents.incident(event.subject or "")
-    if ports.incidents.closed(incident.id):
+    seen = ports.incidents.snapshot(incident.id)
+    if seen.closed(incident.id):
         return None
-    if ports.incidents.index(incident.id) is None:
+    if seen.index(incident.id) is None:
         gather(incident, ports)
-    if ports.incidents.run_numbers(incident.id):
+    if seen.run_numbers(incident.id):
         return None  # it was heard
-    capsule = ports.incidents.capsule(incident.id)
-    data = {"index_sha256": capsule.sha256, "files": len(capsule.names())}
+    index = ports.incidents.read(incident.id, keys.INDEX)
+    files = len(Index.model_validate_json(index).files) + 1
+    data = {"index_sha256": hashlib.sha256(index).hexdigest(), "files": files}
     return event.caused(CONTEXT_READY, source="/faultline/context", subject=incident.id, data=data)
 
 
@@ -52,7 +55,7 @@ def gather(incident: Incident, ports: Ports) -> None:
         except FaultlineError as error:
             missing[source.name] = redactor.text(str(error))
     incidents.record(incident.id, keys.PROMPT, views.prompt(incident, sorted(origins), missing))
-    found = incidents.capsule(incident.id)
+    found = incidents.snapshot(incident.id).capsule(incident.id)
     index = seal(((name, found.read(name)) for name in found.names()), origins, missing)
     index = index.model_copy(update={"redactions": dict(sorted(taken.items()))})
     incidents.record(incident.id, keys.INDEX, index)

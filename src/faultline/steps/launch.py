@@ -28,9 +28,10 @@ log = logging.getLogger(__name__)
 
 def launch(event: Event, ports: Ports) -> Event | None:
     incident = ports.incidents.incident(event.subject or "")
-    if ports.incidents.closed(incident.id):
+    seen = ports.incidents.snapshot(incident.id)
+    if seen.closed(incident.id):
         return None
-    if ports.incidents.packaged(incident.id, asked_for(event)[0]):
+    if seen.packaged(incident.id, asked_for(event)[0]):
         return None  # it was heard
     run, verdict = plan(event, incident, ports)
     if run.engine != ANALYZERS and ports.incidents.run(incident.id, run.number) is None:

@@ -30,11 +30,14 @@ def package(event: Event, ports: Ports) -> Event | None:
     if event.type in (INCIDENT_CLOSED, FIX_VERIFIED, FIX_FAILED):
         tell_the_end(event, ports)
         return None
-    number = asked_for(event)[0]
-    if incidents.result(id, number) is None:
+    number, seen = asked_for(event)[0], incidents.snapshot(id)
+    result, said = seen.result(id, number), asked_for(event)[1].get("status")
+    if result is None:
         raise Rejected(f"expected a run that has ended, but run {number} of {id} has no result")
+    if said not in (None, result.status):
+        raise Rejected(f"expected run {number} to be {result.status}, as on file, not {said!r:.20}")
     call_the_next(event, number, ports)
-    if incidents.packaged(id, number) is None:
+    if seen.packaged(id, number) is None:
         decide(id, number, ports)
         told = {} if stopped(id, number, ports) else tell(id, number, ports)
         views.write(incidents, id, number)
@@ -55,15 +58,15 @@ def stopped(id: str, number: int, ports: Ports) -> bool:
 
 def tell_the_end(event: Event, ports: Ports) -> None:
     """Tell each outlet that was told of the incident how it ended. A note keeps it to once."""
-    incidents, id = ports.incidents, event.subject or ""
-    note = keys.told(event.type)
-    told = [number for number in incidents.run_numbers(id) if incidents.packaged(id, number)]
-    if not told or incidents.closed(id) is None:
+    id, note = event.subject or "", keys.told(event.type)
+    seen = ports.incidents.snapshot(id)
+    told = [number for number in seen.run_numbers(id) if seen.packaged(id, number)]
+    if not told or seen.closed(id) is None:
         return
-    if note in incidents.names(id):
+    if note in seen.names(id):
         return  # each fault that clears late closes it once more
     tell(id, max(told), ports)
-    incidents.note_announced(id, event, at=ports.clock(), name=note)
+    ports.incidents.note_announced(id, event, at=ports.clock(), name=note)
 
 
 def call_the_next(event: Event, number: int, ports: Ports) -> None:
@@ -138,9 +141,10 @@ def deliver(outlet: Outlet, id: str, number: int, ports: Ports, told: Mapping[st
     request where the first got an issue.
     """
     incidents = ports.incidents
-    before = incidents.receipt(id, outlet.name)
+    case = views.load(incidents, id)
+    before = next((found for found in case.receipts if found.outlet == outlet.name), None)
     own = {"templates": ports.policy.templates, "console_url": ports.policy.console_url}
-    report: Report = views.report_of(views.load(incidents, id), number, **own)
+    report: Report = views.report_of(case, number, **own)
     if before is None and incidents.closed(id):
         return "not told: closed before"
     fresh = {name: link for name, link in told.items() if link.startswith(("http://", "https://"))}

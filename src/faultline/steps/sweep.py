@@ -7,8 +7,9 @@ step that may send several events: it posts them to the sink.
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -17,63 +18,63 @@ from faultline import keys
 from faultline.answers import reason
 from faultline.errors import Rejected
 from faultline.event import CARRIED, Event, from_json
-from faultline.healing import Found, Remedy, lost_status, remedies
+from faultline.healing import Found, Remedy, at_rest, lost_status, remedies
 from faultline.incidents import Incidents
-from faultline.ledger import calls, waiting
+from faultline.ledger import calls
 from faultline.model import Result
 from faultline.ports import Ports
+from faultline.steps import looks
 from faultline.survey import survey
 
 log = logging.getLogger(__name__)
 
 
 def sweep(event: Event, ports: Ports) -> Event | None:
+    if looks(event):
+        return None  # about a merge: that is `verify`'s
     now, job = ports.clock(), ports.runner.state
-    for opener in unopened(ports.incidents):
-        ports.sink.send(opener)
-    queue = {wish.incident_id for wish in waiting(ports.incidents, ports.policy, now)}
-    for incident_id in looked_at(ports.incidents, now, ports.policy.sweep_days):
-        found = seen(incident_id, now, ports, waits=incident_id in queue)
+    for claim in ports.incidents.unopened():
+        ports.sink.send(from_json(claim.event))
+    for incident_id in looked_at(ports.incidents, now, ports.policy.sweep_days, step=keys.SWEEP):
+        found = seen(incident_id, now, ports)
         for remedy in remedies(found, ports.policy) if found else ():
             if remedy.lost and found:
                 bury(found, now, ports)
             ports.sink.send(nudge(event, incident_id, remedy, ports.incidents))
+        if found and at_rest(found):
+            ports.incidents.settle(incident_id, keys.SWEEP, at=now)
     for call in calls(event, "/faultline/sweep", ports.incidents, job, ports.policy, now):
         ports.sink.send(call)
     return None
 
 
-def seen(incident_id: str, now: dt.datetime, ports: Ports, *, waits: bool) -> Found | None:
+def seen(incident_id: str, now: dt.datetime, ports: Ports) -> Found | None:
     """Return what there is of an incident; None if its records cannot be read, so that one that is
     damaged does not keep all others from being healed.
     """
     try:
-        return survey(ports.incidents, incident_id, now, ports.runner.state, waits=waits)
+        return survey(ports.incidents, incident_id, now, ports.runner.state)
     except (Rejected, ValidationError) as error:
         log.warning("cannot read this incident: %s", reason(error), extra={"incident": incident_id})
         return None
 
 
-def looked_at(incidents: Incidents, now: dt.datetime, days: int) -> Iterator[str]:
-    """Yield the recent incidents, and older ones that became calm lately: they are to close."""
-    yield from recent(incidents, now, days)
+def looked_at(incidents: Incidents, now: dt.datetime, days: int, *, step: str) -> Iterator[str]:
+    """Yield the incidents that a step is not done with: the recent, and older ones that became calm
+    lately, which are to close."""
+    for back in range(days):
+        day = f"{now - dt.timedelta(days=back):%Y%m%d}-"
+        yield from undone(incidents, incidents.ids(day), step)
     lately = incidents.calm_lately((now - dt.timedelta(days=back)).date() for back in range(3))
     oldest = f"{now - dt.timedelta(days=days - 1):%Y%m%d}-"
-    yield from sorted(id for id in lately if id < oldest)
+    yield from undone(incidents, sorted(id for id in lately if id < oldest), step)
 
 
-def recent(incidents: Incidents, now: dt.datetime, days: int) -> Iterator[str]:
-    """Yield the ids of the incidents of the last days."""
-    for back in range(days):
-        yield from incidents.ids(f"{now - dt.timedelta(days=back):%Y%m%d}-")
-
-
-def unopened(incidents: Incidents) -> Iterator[Event]:
-    """Yield the events of claims whose incident was never opened: a crash came in between."""
-    opened = set(incidents.ids())
-    for _, claim in incidents.all_claims():
-        if claim.incident.id not in opened or not incidents.status(claim.incident.id):
-            yield from_json(claim.event)
+def undone(incidents: Incidents, ids: Iterable[str], step: str) -> Iterator[str]:
+    """Yield those of the ids, which are in order, that this step is not done with."""
+    for day, found in itertools.groupby(ids, key=lambda known: known[:8]):
+        done = incidents.settled(day, step)
+        yield from (id for id in found if id not in done)
 
 
 def bury(found: Found, now: dt.datetime, ports: Ports) -> None:

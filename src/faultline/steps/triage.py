@@ -33,14 +33,16 @@ def triage(event: Event, ports: Ports) -> Event | None:
     )
     opener = from_json(claim.event)
     _not_another(fault, event, claim.incident.fault, opener)
-    if not ports.incidents.join(claim, fault) and event.time:
+    new, incident = ports.incidents.join(claim, fault), claim.incident
+    if not new and event.time:
         heard_again(claim, fault, parse_time(event.time), ports)
-    ports.incidents.open(claim)
     if (opener.source, opener.id) != (event.source, event.id):
+        if not ports.incidents.is_open(claim):
+            ports.incidents.open(claim)
         return None  # it joined; the opener's own delivery says so, or sweep does
-    incident = claim.incident
-    if ports.incidents.index(incident.id):
+    if not new and ports.incidents.index(incident.id):
         return None  # it was heard: whoever repeats it sets nothing in motion again
+    ports.incidents.open(claim)
     return event.caused(
         INCIDENT_OPENED, source="/faultline/triage", subject=incident.id, data=incident.headline()
     )

@@ -2,7 +2,8 @@
 
 Follow each incident of the last days until it is known whether its fix held: did people merge what
 we proposed, or change it themselves; did it clear, and stay quiet? Reads Git and writes nothing
-there. Sends several events, like `sweep`; judged is in `verification.py` and `shadow.py`.
+there; a ping may name those to look at now. Sends several events, like `sweep`; judged is in
+`verification.py` and `shadow.py`.
 
 A record comes before its event, and a note that it was sent after it: a crash in between sends the
 same event again, under the same id.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import functools
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from faultline import keys, shadow, views
@@ -20,10 +22,12 @@ from faultline.aftermath import aftermath
 from faultline.errors import FaultlineError
 from faultline.event import FIX_FAILED, FIX_VERIFIED, Event
 from faultline.fixes import Shadow
+from faultline.limits import settled_after_s
 from faultline.ports import Ports
-from faultline.steps.close import ask
+from faultline.steps import looks
+from faultline.steps.close import ask, live_run
 from faultline.steps.sweep import looked_at
-from faultline.verification import news, settle, worth_asking
+from faultline.verification import news, settle, worth_asking, worth_looking
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +36,48 @@ Repository = Callable[[], tuple[Mapping[str, bytes], str]]  # manifests by path,
 
 def verify(event: Event, ports: Ports) -> Event | None:
     read = functools.cache(lambda: (ports.manifests.files(), ports.manifests.revision()))
-    for incident_id in looked_at(ports.incidents, ports.clock(), ports.policy.sweep_days):
-        names = ports.incidents.names(incident_id)
-        settled = {keys.announced(FIX_VERIFIED), keys.announced(FIX_FAILED)} & names
-        if keys.INCIDENT in names and not settled:
-            follow(incident_id, names, ports, read)
+    incidents, now, days = ports.incidents, ports.clock(), ports.policy.sweep_days
+    named = looks(event)
+    for incident_id in looked_at(incidents, now, days, step=keys.VERIFY):
+        if incident_id[9:] in named if named else worth_looking(incident_id, now):
+            look_after(incident_id, ports, read, now=bool(named))
     return None
 
 
-def follow(incident_id: str, names: frozenset[str], ports: Ports, read: Repository) -> None:
-    """Record what is new about one incident's fix; then show it, then say it."""
-    fixed = keys.SHADOW in names or any(name.startswith("merged/") for name in names)
-    if not fixed and not (_proposed(names) and _is_time(incident_id, ports)):
+def look_after(incident_id: str, ports: Ports, read: Repository, *, now: bool) -> None:
+    """Record what is new about one incident's fix; then show it, then say it.
+
+    `now`: someone says that there is something to see, so it is looked for out of turn.
+    """
+    seen = replace(ports, incidents=ports.incidents.snapshot(incident_id))
+    names = seen.incidents.names(incident_id)
+    if _at_rest(incident_id, names, seen):
+        ports.incidents.settle(incident_id, keys.VERIFY, at=ports.clock())
         return
+    fixed = _fixed(names) or (_proposed(names) and (now or _is_time(incident_id, ports)))
+    due = follow(incident_id, names, seen, read) if keys.INCIDENT in names and fixed else []
+    if due:
+        case = views.load(ports.incidents, incident_id)
+        ports.incidents.put_view(incident_id, keys.README, views.readme(case))
+    for type, data in due:
+        announce(incident_id, type, data, ports)
+
+
+def _at_rest(incident_id: str, names: frozenset[str], ports: Ports) -> bool:
+    """Say whether there is nothing more to say of its fix: it was said, or nothing was proposed,
+    and whoever was at work when the incident closed is not any more."""
+    if {keys.announced(FIX_VERIFIED), keys.announced(FIX_FAILED)} & names:
+        return True
+    if _fixed(names) or _proposed(names) or live_run(ports.incidents, incident_id):
+        return False
+    closed = ports.incidents.closed(incident_id)
+    return closed is not None and (ports.clock() - closed.at).total_seconds() >= settled_after_s
+
+
+def follow(
+    incident_id: str, names: frozenset[str], ports: Ports, read: Repository
+) -> list[tuple[str, dict[str, Any]]]:
+    """Record what is new about one incident's fix; return what is to be said of it."""
     try:
         ask(incident_id, ports)
         hear(incident_id, ports)
@@ -55,12 +88,11 @@ def follow(incident_id: str, names: frozenset[str], ports: Ports, read: Reposito
     if keys.CLOSED in names and keys.VERIFIED not in names:
         judge(incident_id, ports)
     found = aftermath(ports.incidents, incident_id)
-    due = [item for item in news(found) if keys.announced(item[0]) not in names]
-    if due:
-        case = views.load(ports.incidents, incident_id)
-        ports.incidents.put_view(incident_id, keys.README, views.readme(case))
-    for type, data in due:
-        announce(incident_id, type, data, ports)
+    return [item for item in news(found) if keys.announced(item[0]) not in names]
+
+
+def _fixed(names: frozenset[str]) -> bool:
+    return keys.SHADOW in names or any(name.startswith("merged/") for name in names)
 
 
 def _proposed(names: frozenset[str]) -> bool:

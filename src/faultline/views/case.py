@@ -124,12 +124,14 @@ class Case:
 
 
 def load(incidents: Incidents, incident_id: str) -> Case:
-    """Read an incident. Raises Rejected if nobody opened it."""
+    """Read an incident, as it is at one moment. Raises Rejected if nobody opened it."""
+    incidents = incidents.snapshot(incident_id)
     incident = incidents.incident(incident_id)
     names = incidents.names(incident_id)
+    status = status_of(names) or Status.OPEN
     return Case(
         incident=incident,
-        status=status_of(names) or Status.OPEN,
+        status=status,
         names=names,
         faults=tuple(incidents.faults(incident_id).values()),
         index=_readable(lambda: incidents.index(incident_id)),
@@ -137,7 +139,9 @@ def load(incidents: Incidents, incident_id: str) -> Case:
         receipts=tuple(incidents.receipts(incident_id)),
         merges=tuple(incidents.merges(incident_id)),
         closed=_readable(lambda: incidents.closed(incident_id)),
-        wish=_readable(lambda: incidents.wish(incident_id, max(runs_of(names), default=1))),
+        wish=_readable(lambda: incidents.wish(incident_id, max(runs_of(names), default=1)))
+        if status is Status.READY
+        else None,
         shadow=_readable(lambda: incidents.shadow(incident_id)),
         synced=_readable(lambda: incidents.synced(incident_id)),
         verification=_readable(lambda: incidents.verification(incident_id)),

@@ -28,6 +28,7 @@ _ACTS = (
     (re.compile(r"\b(GH)-(?=\d)", re.IGNORECASE), r"\1 "),
     (re.compile(r"!(?=\d)"), "! "),  # GitLab's merge requests
 )
+_MAY_ACT = re.compile(r"[:.@#!-]")  # no pattern above matches without one of these
 _MARKDOWN = re.compile(r"[\\`*\[\]<>|~&$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _BLOCK = re.compile(r"^(\d*)([-+=#:.)])")
 _BRACKETS = {ord("<"): "\u2039", ord(">"): "\u203a", ord("`"): "'"}
@@ -99,6 +100,8 @@ def _escaped(text: str) -> str:
 
 
 def _defused(text: str) -> str:
+    if not _MAY_ACT.search(text):
+        return text
     for pattern, instead in _ACTS:
         text = pattern.sub(instead, text)
     return text

@@ -144,6 +144,7 @@ def prompt(
     ).encode()
 
 
+@functools.cache
 def system_instructions() -> bytes:
     """Return `context/system-instructions.txt`: the read-only rules, for any agent."""
     from importlib.resources import files

@@ -136,7 +136,7 @@ def _letter(key: str, data: bytes) -> dict[str, Any]:
     text = data.decode("utf-8", "replace")
     try:
         record = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         record = {}
     record = record if isinstance(record, dict) else {}
     event = record if "specversion" in record else record.get("event")

@@ -11,6 +11,7 @@ import asyncio
 import datetime as dt
 import functools
 import re
+import threading
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any
@@ -58,16 +59,20 @@ def app(
     bus: Callable[[], bool] | None = None,
     look_s: float = 1.0,
     policy: Policy | None = None,
+    warm: bool = False,
 ) -> App:
     """Return the console as an ASGI app.
 
     `send` passes an event to the broker; without it nothing can be retried or sent again. `token`
     is asked for as the password of any user; without one only loopback names are answered, unless
     `hosts` names others. `bus` says whether the broker answers; `look_s` is how often live pages
-    look for new records; `policy` has the limits that `/budgets` shows.
+    look for new records; `policy` has the limits that `/budgets` shows. `warm`: begin at once to
+    read what the list needs.
     """
     console = Console(incidents, send, clock, title, bus, look_s)
     console.policy = policy or console.policy
+    if warm:
+        threading.Thread(target=console.shelf.warm, name="warm", daemon=True).start()
     inner = Starlette(
         routes=[
             Route(path, endpoint, methods=["POST"] if act else ["GET"])

@@ -101,6 +101,12 @@ class Shelf:
             found = [row for id in ids if (row := self.row(id)) and wanted.takes(row)]
         return found[:size], len(ids) > size
 
+    def warm(self) -> None:
+        """Read every row, the newest first, so that no page has to: thousands take a while."""
+        with contextlib.suppress(FaultlineError):
+            for id in self.ids():
+                self.row(id, age=WHILE)
+
     def ids(self) -> Iterator[str]:
         """Yield the ids of all incidents, the newest first."""
         for _, day in itertools.groupby(self._listed(), lambda known: known[:8]):
@@ -166,7 +172,8 @@ class Shelf:
         return self._incidents[id]
 
     def _read(self, incident: Incident) -> Row | None:
-        names = self._memory.names(incident.id)
+        memory = self._memory.snapshot(incident.id)
+        names = memory.names(incident.id)
         status, runs = status_of(names), runs_of(names)
         if status is None:
             return None
@@ -179,7 +186,7 @@ class Shelf:
             records=len(names),
             run=run,
             diagnosis=self._cause(incident.id, run) if diagnosed else None,
-            fix=self._fix(incident.id) if any(n.startswith("published/") for n in names) else "",
+            fix=self._fix(incident.id, memory),
         )
 
     def _cause(self, id: str, run: int) -> Diagnosis | None:
@@ -193,11 +200,13 @@ class Shelf:
             self._causes[id, run] = found and found.model_copy(update=light)
         return self._causes[id, run]
 
-    def _fix(self, id: str) -> str:
+    def _fix(self, id: str, memory: Incidents) -> str:
         if id not in self._fixes:
             try:
-                told = self._memory.receipts(id)
+                told = memory.receipts(id)
             except (NotFound, ValueError):
+                return ""
+            if not told:
                 return ""
             links = [receipt.url for receipt in told if receipt.url]
             branches = [r.details["branch"] for r in told if r.details.get("branch")]

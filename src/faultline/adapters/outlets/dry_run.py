@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 from collections.abc import Callable
+from typing import Any
 
 from faultline.adapters.outlets.discord import embed
+from faultline.adapters.outlets.email import mail
 from faultline.adapters.outlets.slack import payload
 from faultline.adapters.outlets.summary import summary
 from faultline.adapters.outlets.teams import card
@@ -62,7 +64,9 @@ def _message(name: str, report: Report) -> bytes:
         return content("incident.packaged", report)
     found = summary(report)
     forms = {"slack": payload, "discord": embed, "teams": card}
-    if name in forms:
+    if name == "email":
+        told: dict[str, Any] = mail(report)
+    elif name in forms:
         told = forms[name](found)
     else:
         told = {"incident": report.incident.id, "title": report.title, "text": report.message}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,6 +22,7 @@ from faultline.model import Merged, Receipt, Report
 
 EVENT = "faultline_incident"
 PAGES_MAX = 20
+LOOK_HOLDS_S = 60.0  # less than it takes a broker to give an event to somebody else
 _PASSING = frozenset(
     {"internal_error", "fatal_error", "service_unavailable", "request_timeout", "team_added_to_org"}
 )
@@ -40,19 +42,23 @@ class SlackOutlet:
         clock: Callable[[], dt.datetime],
         url: str = "https://slack.com/api",
         client: Any = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if not re.fullmatch(r"[CG][A-Z0-9]{5,20}", channel):
             raise Rejected(f"slack_channel: expected an id such as C0123456789, got {channel!r}")
         self._token, self._channel, self._clock = token, channel, clock
         self._url = url.rstrip("/")
         self._client = client or posting.client()
+        self._monotonic = monotonic
 
     def deliver(self, report: Report, receipt: Receipt | None) -> Receipt:
         """Post the incident's message, or edit it; say in its thread what is new."""
+        began_s = self._monotonic()
         stamp, run = self._known(receipt) or self._find(report)
         run = run or str(report.run)
         sent = payload(summary(report)) | self._metadata(report, "report", run)
         if not stamp:
+            self._still_so(began_s)
             stamp, there = self._call("chat.postMessage", sent), True
         else:
             there = self._edit(stamp, sent)
@@ -66,9 +72,28 @@ class SlackOutlet:
         details = {"channel": self._channel, "run": run, "incident": report.incident.id}
         return Receipt(outlet=self.name, reference=stamp, made_at=made_at, details=details)
 
+    def _still_so(self, looked_at_s: float) -> None:
+        """Raise Unavailable if it is long ago that no message was there.
+
+        We may have been stopped, and somebody else have posted it since: it is looked for again.
+        """
+        if self._monotonic() - looked_at_s > LOOK_HOLDS_S:
+            raise Unavailable("Slack was searched too long ago to post now")
+
     def merged(self, receipt: Receipt) -> Merged | None:
         """Nothing is merged in a chat."""
         return None
+
+    def summarize(self, note: str, text: str, *, since: dt.datetime) -> str:
+        """Post the message that carries this note, or edit it; return its time stamp."""
+        marks = {"event_type": EVENT, "event_payload": {"note": note}}
+        sent = {"text": escaped(text), "metadata": marks} | _QUIET
+        asked = {"oldest": str(since.timestamp() - 60), "include_all_metadata": True}
+        for message in self._pages("conversations.history", asked):
+            if _payload(message).get("note") == note:
+                self._edit(str(message["ts"]), sent)
+                return str(message["ts"])
+        return self._call("chat.postMessage", sent)
 
     def _known(self, receipt: Receipt | None) -> tuple[str, str] | None:
         if receipt is None or receipt.details.get("channel") != self._channel:

@@ -32,7 +32,7 @@ class JobTemplate:
     store_url: str
     sink_url: str
     service_account: str = "agent"
-    secret: str = "agent"  # model keys, as environment; optional  # noqa: S105 - a name
+    secret: str = "agent"  # model keys, as environment; optional  # noqa: S105  # the name of a Secret, not one
     grace_s: float = 30.0
     memory: str = "2Gi"
     cpu: str = "1"

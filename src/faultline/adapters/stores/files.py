@@ -78,12 +78,14 @@ class FilesStore:
             yield from self._below(start, f"{folder}/" if folder else "", prefix)
 
     def folders(self, prefix: str) -> Iterator[str]:
-        start = self._path(prefix.rstrip("/")) if prefix.strip("/") else self._root
+        above, _, begins = prefix.rpartition("/")
+        start = self._path(above) if above else self._root
         with self._explained(prefix):
             self._root.stat()
-            names = sorted(e.name for e in self._entries(start) if e.is_dir(follow_symlinks=False))
+            found = (e for e in self._entries(start) if e.name.startswith(begins))
+            names = sorted(e.name for e in found if e.is_dir(follow_symlinks=False))
             for name in names:  # a crash may have left a folder before its first record
-                if any(self._below(start / name, f"{prefix}{name}/", "")):
+                if any(self._below(start / name, f"{name}/", "")):
                     yield name
 
     def _path(self, key: str) -> Path:

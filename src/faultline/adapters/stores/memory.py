@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 
 from faultline.adapters.stores import checked
@@ -14,6 +15,7 @@ class MemoryStore:
 
     def __init__(self) -> None:
         self._data: dict[str, bytes] = {}
+        self._order: list[str] = []  # its keys; code points sort as their UTF-8 bytes do
         self._lock = threading.Lock()
 
     def get(self, key: str) -> bytes:
@@ -25,15 +27,19 @@ class MemoryStore:
 
     def put(self, key: str, data: bytes, *, if_absent: bool = False) -> None:
         with self._lock:
-            if if_absent and checked(key) in self._data:
+            if checked(key) not in self._data:
+                insort(self._order, key)
+            elif if_absent:
                 raise AlreadyExists(f"{key} is there already")
-            self._data[checked(key)] = bytes(data)
+            self._data[key] = bytes(data)
 
     def list(self, prefix: str) -> Iterator[str]:
         with self._lock:
-            found = sorted(key for key in self._data if key.startswith(prefix))
-        return iter(found)  # code points sort as their UTF-8 bytes do
+            first = bisect_left(self._order, prefix)
+            last = bisect_left(self._order, True, first, key=lambda k: not k.startswith(prefix))
+            return iter(self._order[first:last])
 
     def folders(self, prefix: str) -> Iterator[str]:
-        below = (key.removeprefix(prefix) for key in self.list(prefix))
+        above = prefix.rpartition("/")[0] + "/" if "/" in prefix else ""
+        below = (key.removeprefix(above) for key in self.list(prefix))
         return iter(sorted({name.partition("/")[0] for name in below if "/" in name}))

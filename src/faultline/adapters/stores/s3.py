@@ -64,10 +64,17 @@ class S3Store:
         }
         if if_absent:
             wanted["IfNoneMatch"] = "*"
+        sent = 0
+
+        def send() -> None:
+            nonlocal sent
+            sent += 1
+            _of_s3(self._client.put_object(**wanted), "ETag")
+
         try:
-            self._try(key, lambda: _of_s3(self._client.put_object(**wanted), "ETag"))
+            self._try(key, send)
         except AlreadyExists:
-            if self._writer(key) != token:
+            if sent == 1 or self._writer(key) != token:
                 raise  # someone else was first; with our token, only our reply had been lost
 
     def list(self, prefix: str) -> Iterator[str]:
@@ -80,7 +87,7 @@ class S3Store:
         whole = self._base + prefix
         pages = self._pages(Prefix=whole, Delimiter="/")
         found = [entry["Prefix"] for page in pages for entry in page.get("CommonPrefixes", ())]
-        yield from sorted(name.removeprefix(whole).rstrip("/") for name in found)
+        yield from sorted(name.rstrip("/").rpartition("/")[2] for name in found)
 
     def _writer(self, key: str) -> str:
         """Return the token of the call that wrote what is said to be there."""

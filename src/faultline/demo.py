@@ -32,7 +32,7 @@ from faultline.logs import configure
 from faultline.model import Certainty, Closed, ClosedBecause, Status
 from faultline.replay import replay
 from faultline.scenarios import Scenario, find
-from faultline.settings import Settings
+from faultline.settings import AgentRuntime, Settings
 from faultline.style import paint, paint_diff
 
 Say = Callable[[str], None]
@@ -60,7 +60,8 @@ def run(name: str, folder: Path, say: Say) -> int:
 
 def _clear(folder: Path) -> None:
     """Make the folder empty. Raises Rejected if something lies there that is not a demo's."""
-    ours = {"store", "journal.sqlite", "journal.sqlite-shm", "journal.sqlite-wal", "repository"}
+    journal = {f"journal.sqlite{end}" for end in ("", "-shm", "-wal")}
+    ours = {"store", "repository", "runs"} | journal
     try:
         if not folder.exists() or {path.name for path in folder.iterdir()} <= ours:
             shutil.rmtree(folder, ignore_errors=True)
@@ -83,6 +84,7 @@ def _settings(example: Path, folder: Path, repository: Path, stream: str) -> Set
         recorded_cluster=str(example),
         manifests=str(repository),
         images=True,
+        agent_runtime=AgentRuntime(workspace_root=str(folder / "runs")),
     )
 
 

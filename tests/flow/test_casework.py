@@ -280,9 +280,11 @@ def test_replay_asks_another_engine_and_compares_and_begins_where_it_is_told(
 def test_a_scenario_is_shown_from_the_alert_to_how_it_ends(scenario: str, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "faultline", "demo", "--scenario", scenario]
     shown = subprocess.run(
-        [*command, "--keep", str(tmp_path / "demo")], capture_output=True, text=True, check=True
-    ).stdout
+        [*command, "--keep", str(tmp_path / "demo")],
+        capture_output=True, text=True, check=True, cwd=tmp_path,
+    ).stdout  # fmt: skip
 
+    assert {path.name for path in tmp_path.iterdir()} == {"demo"}  # all of it in its folder
     assert "byte for byte the same" in shown
     assert {
         "unknown-host-cronjob": "the fix held",

@@ -13,7 +13,7 @@ from pathlib import Path
 EXAMPLES = Path(__file__).resolve().parent
 sys.path.insert(0, str(EXAMPLES))
 
-from recordings import healthy, placing, reaching, refusing, running  # noqa: E402
+from recordings import healthy, network, placing, reaching, refusing, running  # noqa: E402
 from recordings.recording import Recording  # noqa: E402
 
 CASES: dict[str, Callable[[], Recording]] = {
@@ -21,6 +21,7 @@ CASES: dict[str, Callable[[], Recording]] = {
     **refusing.CASES,
     **reaching.CASES,
     **running.CASES,
+    **network.CASES,
     **healthy.CASES,
 }
 

@@ -3,7 +3,7 @@
 
 locals {
   access = {
-    bridge  = { read = ["probe.txt", "heartbeats/*", "parked/*"], write = ["README.md", "probe.txt", "synced/*", "heartbeats/*", "payloads/*", "data/*", "parked/*"] }
+    bridge  = { read = ["probe.txt", "heartbeats/*", "watch/*", "parked/*"], write = ["README.md", "probe.txt", "synced/*", "heartbeats/*", "watch/*", "payloads/*", "data/*", "parked/*"] }
     triage  = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*", "parked/*"], write = ["probe.txt", "data/*", "claims/*", "opened/*", "ignored/*", "incidents/*", "parked/*"] }
     context = { read = ["probe.txt", "data/*", "payloads/*", "incidents/*", "waiting/*", "parked/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
     launch  = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "cleared/*", "ledger/*", "waiting/*", "settled/*", "parked/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "ledger/*", "waiting/*"] }

@@ -71,9 +71,10 @@ def subject_name(fault: Fault) -> str:
 
 
 # Alerts that say that a whole node is gone: what fails on it has one cause.
-NODE_DOWN = frozenset(
-    {"KubeNodeNotReady", "KubeNodeUnreachable", "NodeDown", "NodeNotReady", "NodeUnreachable"}
-)
+NODE_DOWN = frozenset({
+    "KubeNodeNotReady", "KubeNodeUnreachable", "NodeDown", "NodeNotReady", "NodeUnhealthy",
+    "NodeUnreachable",
+})  # fmt: skip
 
 
 def node_of(fault: Fault) -> str:

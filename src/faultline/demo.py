@@ -32,7 +32,8 @@ from faultline.logs import configure
 from faultline.model import Certainty, Closed, ClosedBecause, Status
 from faultline.replay import replay
 from faultline.scenarios import Scenario, find
-from faultline.settings import AgentRuntime, Settings
+from faultline.sections import AgentRuntime
+from faultline.settings import Settings
 from faultline.style import paint, paint_diff
 
 Say = Callable[[str], None]

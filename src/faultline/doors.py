@@ -13,13 +13,20 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
+from faultline.adapters import kubeconfig
 from faultline.bootstrap import now
 from faultline.bridge.app import Doors, answers
-from faultline.bridge.follow import Client, Follower, Status
+from faultline.bridge.follow import Client, Follower
 from faultline.bridge.gate import App, Receive, Scope, Send, respond
 from faultline.bridge.intake import Intake
+from faultline.bridge.supervisor import Status, Supervisor
+from faultline.bridge.watch.board import Board
+from faultline.bridge.watch.occurrences import Occurrences
+from faultline.bridge.watch.symptoms import Rules
+from faultline.bridge.watch.watcher import NOT_INSTALLED, Watcher, scopes
 from faultline.bridge.watchdog import watch
 from faultline.errors import Rejected
+from faultline.limits import watch_namespaces_max
 from faultline.metrics import CONTENT_TYPE, Metrics, Reading, Source
 from faultline.metrics.records import Records
 from faultline.metrics.spending import spending
@@ -28,7 +35,7 @@ from faultline.redact import redact
 from faultline.settings import Settings, listed
 from faultline.store import Store
 
-STREAMS_MAX = 20
+STREAMS_MAX = 250  # a watch has one for each kind, and each namespace that is chosen
 
 
 def intake(settings: Settings, ports: Ports) -> Intake:
@@ -44,7 +51,7 @@ def intake(settings: Settings, ports: Ports) -> Intake:
     )
 
 
-def doors_of(settings: Settings, taken: Intake, streams: Sequence[Follower]) -> Doors:
+def doors_of(settings: Settings, taken: Intake, streams: Sequence[Supervisor]) -> Doors:
     """Return the bridge's doors: who may come in, and the state of the streams."""
 
     def states() -> Mapping[str, Any]:
@@ -80,11 +87,33 @@ def tls_of(settings: Settings) -> dict[str, Any]:
     return options | {"ssl_cert_reqs": ssl.CERT_OPTIONAL if settings.tls_client_ca else 0}
 
 
-def followers(settings: Settings, taken: Intake) -> list[Follower]:
-    """Return one follower per stream of faults that is configured."""
-    return [
+def followers(settings: Settings, taken: Intake) -> list[Supervisor]:
+    """Return one follower per stream of faults that is configured, and those of the watch."""
+    streams = [
         Follower(url, Client(url, cluster=settings.cluster, clock=now), taken)
         for url in listed(settings.sse_endpoint)
+    ]
+    return [*streams, *(watchers(settings, taken) if settings.watch.enabled else ())]
+
+
+def watchers(settings: Settings, taken: Intake) -> list[Watcher]:
+    """Return what watches the cluster. Raises Rejected if there is none to be reached."""
+    said = settings.watch
+    namespaces = listed(said.namespaces)
+    if len(namespaces) > watch_namespaces_max:
+        raise Rejected(
+            f"watch.namespaces: expected at most {watch_namespaces_max}, got {len(namespaces)}; "
+            "leave it empty to watch all"
+        )
+    rules = Rules(
+        said.hold_s, said.short_hold_s, said.clear_s, said.restarts, said.restart_window_s
+    )
+    board = Board(settings.cluster, rules)
+    occurrences = Occurrences(taken.store, settings.cluster)
+    api = kubeconfig.api()
+    return [
+        Watcher(scope, api, board, occurrences, taken)
+        for scope in scopes(namespaces, said.selector)
     ]
 
 
@@ -104,7 +133,7 @@ def store_reading(store: Store) -> Iterator[Reading]:
     yield Reading("faultline_store_up", (), float(answers(store)))
 
 
-def bridge_readings(doors: Doors, streams: Sequence[Follower]) -> Iterator[Reading]:
+def bridge_readings(doors: Doors, streams: Sequence[Supervisor]) -> Iterator[Reading]:
     """Yield what the bridge counted since it started."""
     counts = doors.intake.counts
     for name, number in counts.items():
@@ -123,7 +152,8 @@ def bridge_readings(doors: Doors, streams: Sequence[Follower]) -> Iterator[Readi
     if seen := doors.intake.watchdog.seen_at:
         yield Reading("faultline_watchdog_last_seen_seconds", (), seen.timestamp())
     for follower in streams[:STREAMS_MAX]:
-        yield from _of_stream(follower.status)
+        if follower.status.state != NOT_INSTALLED:  # nothing there that could be connected to
+            yield from _of_stream(follower.status)
 
 
 def _of_stream(status: Status) -> Iterator[Reading]:

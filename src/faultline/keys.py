@@ -254,6 +254,17 @@ def _interval(at: dt.datetime, interval_s: int) -> dt.datetime:
     return dt.datetime.fromtimestamp(seconds, dt.UTC)
 
 
+def watched(cluster: str, kind: str, fingerprint: str = "") -> str:
+    """Return the folder of what the watch on a kind saw go wrong, or of one condition of that."""
+    folder = f"watch/{part(cluster)}/{part(kind)}/"
+    return f"{folder}{part(fingerprint)}/" if fingerprint else folder
+
+
+def watched_once(folder: str, number: int, *, over: bool = False) -> str:
+    """Return the key of a condition's occurrence, counted from 1, or of its end."""
+    return f"{folder}{number:04d}{'-over' if over else ''}.json"
+
+
 def data_sha256(key: str) -> str:
     """Return the hash in a `data/` key. Raises Rejected for anything that is not such a key."""
     match = re.fullmatch(r"data/\d{4}-\d\d-\d\d/([0-9a-f]{64})\.json", key)

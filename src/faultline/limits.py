@@ -27,6 +27,12 @@ reconnect_wait_s_min = 1.0
 reconnect_wait_s_max = 60.0
 stream_silence_s_max = 120.0
 
+# watch
+watch_object_bytes_max = 4 * MIB  # an API server keeps objects below 1.5 MiB
+watch_page_objects = 250
+watch_payload_bytes_max = 64 * KIB
+watch_namespaces_max = 20  # a thread and a connection for each of them and each kind
+
 # capsule
 context_file_bytes_max = 1 * MIB
 context_bytes_max = 8 * MIB

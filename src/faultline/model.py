@@ -63,7 +63,7 @@ class Fault(Value):
     starts_at: AwareDatetime
     ends_at: AwareDatetime | None = None
     condition: str = ""  # the sender's name for this condition: fingerprint, faultId
-    origin: str = ""  # which kind of source said so: alertmanager, sse, mcp, cloudevents
+    origin: str = ""  # which kind of source said so: alertmanager, kube-watch, sse, mcp, …
     clears: bool = True  # will that source say when it is over? A stream of faults does not
     links: dict[str, str] = {}  # title -> http(s) address, to be shown, never fetched
     payload: str = ""  # key of the message as it came

@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from faultline import limits
 from faultline.errors import Rejected
+from faultline.sections import AgentRuntime, Limits, Watch, setting
 
 ENGINES = ("rules", "stub", "command", "claude", "claude-capsule", "codex", "gemini")
 
@@ -23,228 +23,181 @@ ENGINES = ("rules", "stub", "command", "claude", "claude-capsule", "codex", "gem
 INGRESS = "/broker/faultline/faultline"  # of the embedded broker: /broker/<namespace>/<broker>
 
 
-def _field(default: Any, variable: str, says: str, *, secret: bool = False, **limits: Any) -> Any:
-    extra: Any = {"variable": variable, "secret": secret}
-    return Field(default, description=says, json_schema_extra=extra, **limits)
-
-
-class AgentRuntime(BaseModel):
-    """The section `agent_runtime`: how runs are done."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    engine: str = _field("rules", "FAULTLINE_ENGINE", "rules, stub, command, claude, codex, gemini")
-    agent_command: str = _field(
-        "", "AGENT_RUNTIME_COMMAND", "a command of your own, split like a shell does, run by none"
-    )
-    model: str = _field("", "AGENT_MODEL", "model of the engine; empty: the engine's own default")
-    workspace_root: str = _field(
-        ".faultline/runs", "WORKSPACE_ROOT", "folder in which each run has its own, mode 0700"
-    )
-    timeout_seconds: int = _field(
-        limits.run_seconds, "AGENT_TIMEOUT", "how long a run may last, in seconds", ge=1, le=86_400
-    )
-    graceful_shutdown_seconds: float = _field(
-        float(limits.run_grace_seconds),
-        "AGENT_RUNTIME_GRACE",
-        "seconds between interrupt and kill",
-        ge=0,
-    )
-
-
-class Limits(BaseModel):
-    """The section `budgets`: tokens and money, in UTC's days and months; 0: no limit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    run_tokens: int = _field(
-        200_000, "FAULTLINE_BUDGET_RUN_TOKENS", "tokens that a run reserves", ge=0
-    )
-    run_usd: float = _field(1.0, "FAULTLINE_BUDGET_RUN_USD", "USD that a run reserves", ge=0)
-    incident_tokens: int = _field(0, "FAULTLINE_BUDGET_INCIDENT_TOKENS", "for one incident", ge=0)
-    incident_usd: float = _field(0.0, "FAULTLINE_BUDGET_INCIDENT_USD", "for one incident", ge=0)
-    namespace_tokens: int = _field(
-        0, "FAULTLINE_BUDGET_NAMESPACE_TOKENS", "for one namespace a day", ge=0
-    )
-    namespace_usd: float = _field(
-        0.0, "FAULTLINE_BUDGET_NAMESPACE_USD", "for one namespace a day", ge=0
-    )
-    day_tokens: int = _field(0, "FAULTLINE_BUDGET_DAY_TOKENS", "for all a day", ge=0)
-    day_usd: float = _field(0.0, "FAULTLINE_BUDGET_DAY_USD", "for all a day", ge=0)
-    month_tokens: int = _field(0, "FAULTLINE_BUDGET_MONTH_TOKENS", "for all a month", ge=0)
-    month_usd: float = _field(0.0, "FAULTLINE_BUDGET_MONTH_USD", "for all a month", ge=0)
-    total_tokens: int = _field(0, "FAULTLINE_BUDGET_TOTAL_TOKENS", "for all, for ever", ge=0)
-    total_usd: float = _field(0.0, "FAULTLINE_BUDGET_TOTAL_USD", "for all, for ever", ge=0)
-
-
 class Settings(BaseModel):
     """Everything that an operator may set."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    store: str = _field(
+    store: str = setting(
         "file://.faultline/store", "FAULTLINE_STORE", "memory:, file://<folder>, s3://<bucket>"
     )
-    cluster: str = _field(
+    cluster: str = setting(
         "local", "FAULTLINE_CLUSTER", "name of the cluster, where a message does not say it"
     )
-    host: str = _field("127.0.0.1", "FAULTLINE_HOST", "address to listen on")
-    port: int = _field(8080, "PORT", "port to listen on; 0: a free one", ge=0, le=65_535)
-    log_level: str = _field("info", "LOG_LEVEL", "debug, info, warn or error")
-    sink: str = _field("", "K_SINK", "where events go; Knative's SinkBinding sets it")
-    journal: str = _field(
+    host: str = setting("127.0.0.1", "FAULTLINE_HOST", "address to listen on")
+    port: int = setting(8080, "PORT", "port to listen on; 0: a free one", ge=0, le=65_535)
+    log_level: str = setting("info", "LOG_LEVEL", "debug, info, warn or error")
+    sink: str = setting("", "K_SINK", "where events go; Knative's SinkBinding sets it")
+    journal: str = setting(
         ".faultline/journal.sqlite", "FAULTLINE_JOURNAL", "file of the embedded broker"
     )
 
-    sse_endpoint: str = _field(
+    sse_endpoint: str = setting(
         "", "SSE_ENDPOINT", "streams of faults to follow, separated by commas"
     )
-    webhook_token: str = _field(
+    webhook_token: str = setting(
         "", "FAULTLINE_WEBHOOK_TOKEN", "bearer tokens, separated by commas", secret=True
     )
-    webhook_hmac: str = _field("", "FAULTLINE_WEBHOOK_HMAC", "HMAC keys, with commas", secret=True)
-    webhook_origins: str = _field(
+    webhook_hmac: str = setting("", "FAULTLINE_WEBHOOK_HMAC", "HMAC keys, with commas", secret=True)
+    webhook_origins: str = setting(
         "", "FAULTLINE_WEBHOOK_ORIGINS",
         "origins whose OPTIONS at /events is answered, separated by commas; empty: none",
     )  # fmt: skip
-    tls_cert: str = _field("", "FAULTLINE_TLS_CERT", "PEM file, for TLS; empty: plain HTTP")
-    tls_key: str = _field("", "FAULTLINE_TLS_KEY", "PEM file of its key; empty: in tls_cert too")
-    tls_client_ca: str = _field(
+    tls_cert: str = setting("", "FAULTLINE_TLS_CERT", "PEM file, for TLS; empty: plain HTTP")
+    tls_key: str = setting("", "FAULTLINE_TLS_KEY", "PEM file of its key; empty: in tls_cert too")
+    tls_client_ca: str = setting(
         "", "FAULTLINE_TLS_CLIENT_CA",
         "PEM file: who has a certificate of this authority may send to the bridge",
     )  # fmt: skip
-    console_token: str = _field("", "FAULTLINE_CONSOLE_TOKEN", "of the web console", secret=True)
-    allowed_hosts: str = _field(
+    console_token: str = setting("", "FAULTLINE_CONSOLE_TOKEN", "of the web console", secret=True)
+    allowed_hosts: str = setting(
         "", "FAULTLINE_ALLOWED_HOSTS", "Host headers to answer, separated by commas; empty: local"
     )
 
-    recorded_cluster: str = _field(
+    recorded_cluster: str = setting(
         "", "FAULTLINE_RECORDED_CLUSTER", "folder of what kubectl printed, as the cluster"
     )
-    live_cluster: bool = _field(
+    live_cluster: bool = setting(
         False, "FAULTLINE_LIVE_CLUSTER", "ask the cluster we run in, or KUBECONFIG's; read only"
     )
-    prometheus_url: str = _field("", "PROMETHEUS_URL", "Prometheus to ask; empty: none")
-    manifests: str = _field(
+    prometheus_url: str = setting("", "PROMETHEUS_URL", "Prometheus to ask; empty: none")
+    manifests: str = setting(
         "", "FAULTLINE_MANIFESTS", "Git repository or folder that the cluster is deployed from"
     )
-    branch_prefix: str = _field("faultline/", "FAULTLINE_BRANCH_PREFIX", "of proposed branches")
-    author: str = _field("Faultline", "FAULTLINE_AUTHOR", "of commits and messages")
-    github_repo: str = _field(
+    branch_prefix: str = setting("faultline/", "FAULTLINE_BRANCH_PREFIX", "of proposed branches")
+    author: str = setting("Faultline", "FAULTLINE_AUTHOR", "of commits and messages")
+    github_repo: str = setting(
         "", "FAULTLINE_GITHUB_REPO", "owner/name: pull requests there, and manifests read from it"
     )
-    github_folder: str = _field(
+    github_folder: str = setting(
         "", "FAULTLINE_GITHUB_FOLDER", "folder of its manifests; empty: all of it"
     )
-    github_api_url: str = _field(
+    github_api_url: str = setting(
         "https://api.github.com", "FAULTLINE_GITHUB_API_URL", "of an Enterprise server: .../api/v3"
     )
-    github_token: str = _field(
+    github_token: str = setting(
         "", "FAULTLINE_GITHUB_TOKEN", "a token, where there is no App", secret=True
     )
-    github_app_id: str = _field(
+    github_app_id: str = setting(
         "", "FAULTLINE_GITHUB_APP_ID", "of a GitHub App; better than a token"
     )
-    github_installation_id: str = _field(
+    github_installation_id: str = setting(
         "", "FAULTLINE_GITHUB_INSTALLATION_ID", "of that App in the repository's organisation"
     )
-    github_app_key: str = _field("", "FAULTLINE_GITHUB_APP_KEY", "its key, in PEM", secret=True)
-    github_webhook_secret: str = _field(
+    github_app_key: str = setting("", "FAULTLINE_GITHUB_APP_KEY", "its key, in PEM", secret=True)
+    github_webhook_secret: str = setting(
         "", "FAULTLINE_GITHUB_WEBHOOK_SECRET", secret=True,
         says="what GitHub's webhook to /github is signed with, commas between two; empty: none",
     )  # fmt: skip
-    pulls_open: int = _field(
+    pulls_open: int = setting(
         10, "FAULTLINE_PULLS_OPEN", "pull requests of ours open at once; 0: any number", ge=0
     )
-    pulls_per_hour: int = _field(
+    pulls_per_hour: int = setting(
         2, "FAULTLINE_PULLS_PER_HOUR", "pull requests made an hour; 0: any number", ge=0
     )
-    safe_mode: bool = _field(
+    safe_mode: bool = setting(
         False, "FAULTLINE_SAFE_MODE", "no pull request: a comment on an issue instead"
     )
-    notify_url: str = _field(
+    notify_url: str = setting(
         "",
         "FAULTLINE_NOTIFY_URL",
         "webhook of Slack, Discord or Teams, known by its host; else JSON is posted there",
         secret=True,
     )
-    notify_secret: str = _field(
+    notify_secret: str = setting(
         "", "FAULTLINE_NOTIFY_SECRET", "whsec_..., signs that JSON; commas between two", secret=True
     )
-    slack_token: str = _field(
+    slack_token: str = setting(
         "", "FAULTLINE_SLACK_TOKEN", "a bot's token: one edited message an incident", secret=True
     )
-    slack_channel: str = _field("", "FAULTLINE_SLACK_CHANNEL", "id of the channel, such as C0123")
-    smtp_url: str = _field(
+    slack_channel: str = setting("", "FAULTLINE_SLACK_CHANNEL", "id of the channel, such as C0123")
+    smtp_url: str = setting(
         "", "FAULTLINE_SMTP_URL", "mail server: smtps://host, smtp://host, smtp+plain://host:25"
     )
-    smtp_user: str = _field("", "FAULTLINE_SMTP_USER", "name to log in with; empty: no login")
-    smtp_password: str = _field("", "FAULTLINE_SMTP_PASSWORD", "password of that name", secret=True)
-    email_from: str = _field("", "FAULTLINE_EMAIL_FROM", "address that mail comes from")
-    email_to: str = _field("", "FAULTLINE_EMAIL_TO", "addresses to tell, separated by commas")
-    templates: str = _field(
+    smtp_user: str = setting("", "FAULTLINE_SMTP_USER", "name to log in with; empty: no login")
+    smtp_password: str = setting(
+        "", "FAULTLINE_SMTP_PASSWORD", "password of that name", secret=True
+    )
+    email_from: str = setting("", "FAULTLINE_EMAIL_FROM", "address that mail comes from")
+    email_to: str = setting("", "FAULTLINE_EMAIL_TO", "addresses to tell, separated by commas")
+    templates: str = setting(
         "", "FAULTLINE_TEMPLATES", "folder with your own pull-request.md.j2, chat.md.j2"
     )
-    console_url: str = _field(
+    console_url: str = setting(
         "", "FAULTLINE_CONSOLE_URL", "where people reach the web console, for links in messages"
     )
-    dry_run: bool = _field(False, "FAULTLINE_DRY_RUN", "nothing leaves; what would is written")
+    dry_run: bool = setting(False, "FAULTLINE_DRY_RUN", "nothing leaves; what would is written")
 
-    severity_threshold: str = _field(
+    severity_threshold: str = setting(
         "warning", "FAULTLINE_SEVERITY_THRESHOLD", "critical, warning or info; below: only on file"
     )
-    slots: int = _field(5, "FAULTLINE_SLOTS", "agents at once, in total", ge=0)
-    slots_per_cluster: int = _field(1, "FAULTLINE_SLOTS_PER_CLUSTER", "agents at once", ge=0)
-    runs_per_hour: int = _field(20, "FAULTLINE_RUNS_PER_HOUR", "agent runs an hour", ge=0)
-    watchdog_s: int = _field(
+    slots: int = setting(5, "FAULTLINE_SLOTS", "agents at once, in total", ge=0)
+    slots_per_cluster: int = setting(1, "FAULTLINE_SLOTS_PER_CLUSTER", "agents at once", ge=0)
+    runs_per_hour: int = setting(20, "FAULTLINE_RUNS_PER_HOUR", "agent runs an hour", ge=0)
+    watchdog_s: int = setting(
         0, "FAULTLINE_WATCHDOG", "seconds between two Watchdog alerts; silence is a fault; 0: off",
         ge=0, le=86_400,
     )  # fmt: skip
-    own_namespaces: str = _field(
+    own_namespaces: str = setting(
         "faultline,faultline-agents", "FAULTLINE_OWN_NAMESPACES",
         "namespaces of our own: no agent looks into a fault there; empty: allowed",
     )  # fmt: skip
-    traces: str = _field(
+    traces: str = setting(
         "", "FAULTLINE_TRACES", "where spans go: empty, log:, otlp:http://collector:4318"
     )
-    runs_per_workload: int = _field(
+    runs_per_workload: int = setting(
         1, "FAULTLINE_RUNS_PER_WORKLOAD", "agent runs an hour; a retry is free; 0: no cap", ge=0
     )
-    wait_max_s: int = _field(
+    wait_max_s: int = setting(
         600, "FAULTLINE_WAIT_MAX", "seconds of waiting for an agent, then analyzers alone", ge=0
     )
-    nudge_after_s: int = _field(
+    nudge_after_s: int = setting(
         120, "FAULTLINE_NUDGE_AFTER", "seconds a step may be silent before sweep asks again", ge=1
     )
-    sweep_days: int = _field(7, "FAULTLINE_SWEEP_DAYS", "days that sweep looks back", ge=1)
-    sweep_s: int = _field(60, "FAULTLINE_SWEEP_SECONDS", "seconds between two sweeps", ge=1)
-    quiet_s: int = _field(
+    sweep_days: int = setting(7, "FAULTLINE_SWEEP_DAYS", "days that sweep looks back", ge=1)
+    sweep_s: int = setting(60, "FAULTLINE_SWEEP_SECONDS", "seconds between two sweeps", ge=1)
+    quiet_s: int = setting(
         600, "FAULTLINE_QUIET", "seconds without a fault until a fix counts as verified", ge=0
     )
-    close_after_s: int = _field(
+    close_after_s: int = setting(
         600, "FAULTLINE_CLOSE_AFTER",
         "seconds that every fault must be over before the incident closes; 0: at once", ge=0,
     )  # fmt: skip
-    shadow: bool = _field(
+    shadow: bool = setting(
         False, "FAULTLINE_SHADOW", "no branch is made; proposals are scored against people's fixes"
     )
-    images: bool = _field(False, "FAULTLINE_PATCH_IMAGES", "may a patch set an image back")
-    factor_max: float = _field(
+    images: bool = setting(False, "FAULTLINE_PATCH_IMAGES", "may a patch set an image back")
+    factor_max: float = setting(
         4.0, "FAULTLINE_PATCH_FACTOR", "how far a patch may raise a quantity", ge=1
     )
 
-    job_image: str = _field(
+    job_image: str = setting(
         "", "FAULTLINE_JOB_IMAGE", "image of agent Jobs; empty: runs are child processes"
     )
-    job_namespace: str = _field(
+    job_namespace: str = setting(
         "faultline-agents", "FAULTLINE_JOB_NAMESPACE", "namespace of agent Jobs"
     )
 
     agent_runtime: AgentRuntime = AgentRuntime()
     budgets: Limits = Limits()
+    watch: Watch = Watch()
 
 
-SECTIONS: dict[str, type[BaseModel]] = {"agent_runtime": AgentRuntime, "budgets": Limits}
+SECTIONS: dict[str, type[BaseModel]] = {
+    "agent_runtime": AgentRuntime,
+    "budgets": Limits,
+    "watch": Watch,
+}
 
 
 def fields() -> dict[str, tuple[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import datetime as dt
 import io
 import json
 import logging
@@ -179,6 +180,7 @@ def test_no_canary_leaves_its_place(tmp_path: Path, logged: io.StringIO) -> None
     script.write_text(AGENT)
     secrets.write_text(json.dumps(CANARIES))
     world = Leaking([sys.executable, str(script), str(secrets), json.dumps(SECTIONS)])
+    world.clock.now = dt.datetime.now(dt.UTC)  # as the attempt's, which is the machine's
     intake = Intake(sink=world.broker.sink(), store=world.store, cluster="prod-a",
                     clock=world.clock, clean=redact, spans=world.spans.append)  # fmt: skip
 

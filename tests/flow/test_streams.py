@@ -29,10 +29,11 @@ from stream_servers import (
 
 from faultline.adapters.stores.memory import MemoryStore
 from faultline.bridge import mcp
-from faultline.bridge.follow import Client, Filter, Follower, wait_s
+from faultline.bridge.follow import Client, Filter, Follower
 from faultline.bridge.intake import Intake
 from faultline.bridge.session import session_of
 from faultline.bridge.stream import Refused, SourceStopped, Timing
+from faultline.bridge.supervisor import wait_s
 from faultline.errors import Rejected, Unavailable
 from faultline.event import Event
 from faultline.model import Fault, Severity

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from faultline.adapters.sources.live import KINDS
+from faultline.bridge.watch.watcher import WATCHED
 from faultline.event import INCIDENT_OPENED
 from faultline.routes import STEPS
 from faultline.schemas import EVENTS
@@ -254,7 +256,7 @@ def test_a_network_rule_opens_named_ports_only():
 
 # permissions
 
-TOKENS = {"context", "launch", "sweep"}
+TOKENS = {"bridge", "context", "launch", "sweep"}
 
 
 @pytest.mark.parametrize("workload", WORKLOADS, ids=by_name)
@@ -287,13 +289,28 @@ def test_each_account_may_do_what_it_is_for_and_nothing_more():
             for verb in rule["verbs"]
         }
 
-    for name in ("triage", "package", "close", "verify", "bridge", "web"):
+    for name in ("triage", "package", "close", "verify", "web"):
         assert able[name] == set()
+    watched = {endpoint.plural for endpoint in WATCHED.values()}
+    verbs = ("get", "list", "watch")
+    assert able["bridge"] == {(None, plural, verb) for plural in watched for verb in verbs}
     jobs = {("faultline-agents", "jobs", verb) for verb in ("get", "list")}
     assert able["launch"] == jobs | {("faultline-agents", "jobs", "create")}
     assert able["sweep"] == jobs
     assert able["agent"] == able["context"]
     assert {verb for _, _, verb in able["agent"]} == {"get", "list"}
+
+
+def test_the_watch_may_look_at_each_kind_in_its_own_group():
+    [role] = named("ClusterRole", "faultline-watch")
+    groups = {r: rule["apiGroups"] for rule in role["rules"] for r in rule["resources"]}
+    policies = [p for p in of_kind("NetworkPolicy") if p["metadata"]["name"] == "to-api-server"]
+
+    for endpoint in WATCHED.values():
+        group = endpoint.prefix.removeprefix("apis/").rpartition("/")[0]
+        assert groups[endpoint.plural] == ["" if group == "api" else group]
+    [who] = [p["spec"]["podSelector"]["matchExpressions"][0]["values"] for p in policies]
+    assert set(who) == TOKENS
 
 
 FORBIDDEN = {"secrets", "serviceaccounts", "nodes/proxy", "pods/proxy", "services/proxy"}
@@ -306,6 +323,24 @@ def test_no_role_reads_secrets_or_runs_commands(role):
         assert not FORBIDDEN & set(rule["resources"])
         assert "*" not in rule["verbs"] + rule["apiGroups"]
         assert not any("/" in resource for resource in rule["resources"] if resource != "pods/log")
+
+
+# Of delivery, which not every cluster has: whoever wants it in the capsule adds it to the role.
+NOT_GRANTED = {"serviceaccounts", "rollouts", "applications", "kustomizations", "helmreleases"}
+
+
+def test_what_the_live_source_asks_for_its_role_may_read():
+    granted = {
+        (group, resource)
+        for _, rule in rules_of("context")
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+    }
+
+    asked = {(prefix.split("/")[1] if prefix.startswith("apis/") else "", plural)
+             for prefix, plural, _ in KINDS.values()}  # fmt: skip
+
+    assert {resource for _, resource in asked - granted} == NOT_GRANTED
 
 
 # function folders

@@ -16,6 +16,10 @@ import yaml
 from faultline.capsule import Capsule
 
 DAY = "2026-11-21"
+CLUSTER_WIDE = (
+    *("Node", "StorageClass", "PersistentVolume", "Namespace"),
+    *("IngressClass", "GatewayClass", "APIService"),
+)
 
 
 def at(clock: str) -> str:
@@ -61,6 +65,8 @@ class World:
         self.deployment_status: dict[str, Any] = {}
         self.fault_labels: dict[str, str] = {}
         self.shuffle: int | None = None
+        self.missing: list[dict[str, Any]] = []
+        self.seen: dict[str, int] = {}
 
     # what is wrong
 
@@ -141,9 +147,24 @@ class World:
 
     def add(self, kind: str, name: str, **fields: Any) -> World:
         meta = {"name": name, "namespace": self.namespace} | fields.pop("metadata", {})
-        if kind in ("Node", "StorageClass", "PersistentVolume", "Namespace"):
+        if kind in CLUSTER_WIDE:
             meta.pop("namespace")
         self.extra.append({"kind": kind, "metadata": meta, **fields})
+        return self
+
+    def gone(self, kind: str, name: str, namespace: str = "") -> World:
+        """Note that it was looked for and is not there."""
+        space = "" if kind in CLUSTER_WIDE else namespace or self.namespace
+        self.missing.append({"kind": kind, "namespace": space, "name": name, "missing": True})
+        return self
+
+    def counted(self, *kinds: str) -> World:
+        """Note how many of these there are, as a source does that has read every list."""
+        for value in self.objects():
+            space = value["metadata"].get("namespace", self.namespace)
+            told = value["kind"] if space == self.namespace else f"{value['kind']} in {space}"
+            self.seen[told] = self.seen.get(told, 0) + (value["kind"] in kinds)
+        self.seen |= {kind: self.seen.get(kind, 0) for kind in kinds}
         return self
 
     # the capsule
@@ -216,6 +237,9 @@ class World:
         files["context/k8s-events.json"] = json.dumps({"items": self.events}, indent=1).encode()
         files["context/logs.txt"] = self.logs.encode()
         files["context/metrics.json"] = json.dumps({"series": self.series}).encode()
+        info = {"involvedResources": self.missing}
+        files["context/cluster-info.json"] = json.dumps(info, indent=1).encode()
+        files["context/permissions.json"] = json.dumps({"seen": self.seen}).encode()
         files["context/incident.json"] = json.dumps(self._incident()).encode()
         return Capsule(files)
 

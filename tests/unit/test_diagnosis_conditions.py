@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import diagnosis_more_cases  # noqa: F401 - fills GUILTY
+import diagnosis_net_cases  # noqa: F401
 import pytest
 from diagnosis_cases import GUILTY, Case
 from diagnosis_world import World
@@ -158,7 +159,8 @@ def test_a_second_proved_cause_makes_the_verdict_abstain(case: Case) -> None:
     verdict = diagnose(capsule)
 
     proved = {f.analyzer for f in verdict.findings if f.certainty is Certainty.PROVED}
-    around_ready_pods = case.analyzer.split(".")[0] in ("selectors", "autoscaling")
+    on_the_way_in = ("selectors", "autoscaling", "ingress", "gateway")
+    around_ready_pods = case.analyzer.split(".")[0] in on_the_way_in
     others = set() if around_ready_pods else {case.analyzer}
     assert proved == {"configuration.object-missing"} | others
     assert (verdict.diagnosis is None) != around_ready_pods

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import diagnosis_more_cases  # noqa: F401 - fills GUILTY
+import diagnosis_net_cases  # noqa: F401
 from diagnosis_cases import GUILTY
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import diagnosis_more_cases  # noqa: F401 - fills GUILTY
+import diagnosis_net_cases  # noqa: F401
 import pytest
 import yaml
 from diagnosis_cases import GUILTY, http, old

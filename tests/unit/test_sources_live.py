@@ -42,11 +42,12 @@ class Api:
             return (404, b"") if log is None else (200, log.encode())
         size = 2 if parts[0] == "api" else 3
         prefix, rest = "/".join(parts[:size]), parts[size:]
-        namespace = rest[1] if rest[0] == "namespaces" else ""
+        namespace = rest[1] if rest[0] == "namespaces" and len(rest) > 1 else ""
         if rest[-1] == "events":
             return self._listed(self.recorded.events(namespace), query)
-        kind, _ = PATHS[prefix, rest[-1]]
-        return self._listed(self.recorded.objects(kind, namespace), query)
+        kind, namespaced = PATHS[prefix, rest[-1]]
+        space = namespace or ("*" if namespaced else "")
+        return self._listed(self.recorded.objects(kind, space), query)
 
     def _listed(self, items: object, query: dict[str, str]) -> tuple[int, bytes]:
         bare = [

@@ -33,7 +33,7 @@ from faultline.traces import Spans
 
 logger = logging.getLogger("faultline.bridge")
 
-ORIGINS = ("alertmanager", "cloudevents", "faultline", "k8sgpt", "mcp", "sse")
+ORIGINS = ("alertmanager", "cloudevents", "faultline", "k8sgpt", "kube-watch", "mcp", "sse")
 Clean = Callable[[str], str]  # takes secrets out of a text
 
 GITHUB = "/faultline/bridge/github"  # source of the pings that a merge leads to

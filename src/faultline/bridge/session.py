@@ -77,7 +77,7 @@ class RawSession:
         self.http = http_client(timing, token)
         self.bytes_max = bytes_max
         self.parser = Parser(bytes_max=bytes_max)
-        self.stream: EventStream | None = None
+        self.stream: EventStream[ServerSentEvent] | None = None
         self.seen_at = monotonic()  # last sign of life
 
     def connect(self) -> None:

@@ -14,11 +14,11 @@ import queue
 import socket
 import threading
 from collections import deque
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import httpx
 
-from faultline.bridge.sse import Parser, ServerSentEvent
 from faultline.errors import Rejected, Unavailable
 
 redirects_max = 5
@@ -33,6 +33,26 @@ class Timing(NamedTuple):
     answer_s: float = 15.0  # for the answer to one request
     silence_s: float = 90.0  # without a byte, a stream counts as dead
     ping_s: float = 30.0  # between two signs of life that we ask for
+
+
+T_co = TypeVar("T_co", covariant=True)
+T = TypeVar("T")
+
+
+class Decoder(Protocol[T_co]):
+    """Turns the bytes of an answer into what it says, wherever they are cut."""
+
+    def feed(self, chunk: bytes) -> Sequence[T_co]:
+        """Return what this chunk completes. Raises TooLarge."""
+        ...
+
+    def end(self) -> object:
+        """The answer is over: what is unfinished is discarded."""
+        ...
+
+
+class StreamEnded(Unavailable):
+    """The server ended the stream, as it may."""
 
 
 class SourceStopped(Rejected):
@@ -148,24 +168,24 @@ def shown(url: httpx.URL) -> str:
     return str(url.copy_with(username=None, password=None, query=None))
 
 
-class EventStream:
-    """The events of one open answer. Read from one thread; `close` wakes it."""
+class EventStream(Generic[T]):
+    """What one open answer says. Read from one thread; `close` wakes it."""
 
-    def __init__(self, response: httpx.Response, parser: Parser) -> None:
+    def __init__(self, response: httpx.Response, parser: Decoder[T]) -> None:
         self.parser = parser
         self.bytes_seen = 0
         self._response = response
-        self._ready: deque[ServerSentEvent] = deque()
+        self._ready: deque[T] = deque()
         self._chunks: queue.Queue[bytes | Exception] = queue.Queue(chunks_max)
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._read, name="faultline-stream", daemon=True)
         self._thread.start()
 
-    def next(self, timeout_s: float) -> ServerSentEvent | None:
+    def next(self, timeout_s: float) -> T | None:
         """Return the next event, or None if none came within the time.
 
-        Raises Unavailable when the stream is over and everything it brought has been returned, and
-        TooLarge for an event over the limit.
+        Raises StreamEnded when the stream is over and everything it brought has been returned,
+        Unavailable if it broke, and TooLarge for an event over the limit.
         """
         while not self._ready:
             try:
@@ -192,7 +212,7 @@ class EventStream:
             self._response.close()
 
     def _read(self) -> None:
-        end: Exception = Unavailable("the stream ended")
+        end: Exception = StreamEnded("the stream ended")
         try:
             for chunk in self._response.iter_raw():
                 if not self._hand_on(chunk):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from faultline.diagnosis.certificates import complaint
 from faultline.diagnosis.documents import number, text
 from faultline.diagnosis.facts import Facts, Object
 from faultline.diagnosis.wording import HINT, LIKELY, finding, one_line
@@ -21,7 +22,6 @@ _BAD = (
     ("Kustomization", "Ready", "False", "conditions.gitops-not-ready"),
     ("HelmRelease", "Ready", "False", "conditions.gitops-not-ready"),
     ("GitRepository", "Ready", "False", "conditions.gitops-not-ready"),
-    ("Certificate", "Ready", "False", "conditions.certificate-not-ready"),
     ("APIService", "Available", "False", "conditions.api-not-available"),
     ("Revision", "Ready", "False", "conditions.knative-not-ready"),
     ("Trigger", "Ready", "False", "conditions.knative-not-ready"),
@@ -30,7 +30,7 @@ _PRESSURES = ("MemoryPressure", "DiskPressure", "PIDPressure", "NetworkUnavailab
 
 
 def analyze(facts: Facts) -> Iterable[Finding]:
-    """Say which objects report that they are not well."""
+    """Say which objects report that they are not well; of certificates `certificates.py` does."""
     own = {id(w.object) for w in facts.workloads}
     for kind, condition, bad, name in _BAD:
         for object in facts.of(kind):
@@ -47,7 +47,10 @@ def _says(
     object: Object, condition: str, bad: str, name: str, certainty: Certainty
 ) -> Iterator[Finding]:
     path = f"status.conditions[type={condition}]"
-    if text(object.get(f"{path}.status")) == bad:
+    of_certificate = name.endswith(".api-not-available") and complaint(
+        text(object.get(f"{path}.message"))
+    )
+    if text(object.get(f"{path}.status")) == bad and not of_certificate:
         reason = one_line(object.get(f"{path}.reason") or "no reason given")
         yield finding(
             name,

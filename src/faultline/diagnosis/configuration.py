@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
+from faultline.diagnosis.certificates import issuing
 from faultline.diagnosis.documents import text
 from faultline.diagnosis.facts import Facts, Workload
 from faultline.diagnosis.quantities import nearest
@@ -55,6 +56,8 @@ def _finding(
     if not places:
         return
     name = name or places[0].name
+    if kind == "Secret" and not key and issuing(workload, name):
+        return  # it is made by a Certificate that is not ready: certificates.py
     known = there(workload.facts, kind, name, key)
     if (key or name) in known:
         return  # it has been made since; the kubelet's message is old

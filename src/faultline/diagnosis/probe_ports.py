@@ -11,7 +11,7 @@ from faultline.diagnosis.probe_facts import Cause, Failing
 from faultline.diagnosis.quantities import nearest
 from faultline.diagnosis.wording import one_line
 
-_LISTENS = re.compile(
+LISTENS = re.compile(
     r"(?i)(?:listen\w*|serv\w*|start\w*|bound|running|accept\w*|http)\b.{0,80}?(?:[:\s]|port\D{0,3})(\d{2,5})\b(?![.\d:-])"
 )
 
@@ -43,7 +43,7 @@ def port(failing: Failing) -> Cause | None:
     port = _number(failing.part, failing.get(field))
     if "connection refused" not in failing.message or port is None:
         return None
-    logged = failing.part.logs(_LISTENS)
+    logged = failing.part.logs(LISTENS)
     listens = int(logged[0][1]) if logged else None
     if listens == port:
         return None  # it listens where it is asked: too early, or it died; see probe_answers.slow
@@ -88,7 +88,7 @@ def elsewhere(failing: Failing) -> Cause | None:
     """It says that it listens, on a port that nobody declared. Its way there is not known."""
     field = f"{failing.kind}.port"
     port = _number(failing.part, failing.get(field))
-    logged = failing.part.logs(_LISTENS) if "connection refused" in failing.message else None
+    logged = failing.part.logs(LISTENS) if "connection refused" in failing.message else None
     if not logged or "listen" not in logged[0][0].lower() or port in (None, int(logged[0][1])):
         return None
     why = f"the container says that it listens on {logged[0][1]}"

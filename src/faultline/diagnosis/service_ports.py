@@ -45,7 +45,7 @@ def wrong_port(service: Object, selector: dict[str, Any], workload: Workload) ->
         )
 
 
-def change(service: Object, field: str, before: str, after: str) -> Change:
+def change(service: Object, field: str, before: Any, after: str | int) -> Change:
     return Change(
         target=service.target, field=field, before=before, after=after, reason="what the pods have"
     )

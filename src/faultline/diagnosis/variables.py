@@ -10,7 +10,7 @@ from faultline.diagnosis.commands import first
 from faultline.diagnosis.documents import child, item, items, mapping, text
 from faultline.diagnosis.facts import Object, Part
 from faultline.diagnosis.quantities import nearest
-from faultline.diagnosis.wording import becomes_ready, finding, proved_if, restore
+from faultline.diagnosis.wording import becomes_ready, finding, proved_if, redacted, restore
 from faultline.model import Change, Finding
 
 _MILD = re.compile(r"(?i)\b(?:warn(?:ing)?|info|debug|default(?:s|ing)?|using)\b")
@@ -67,7 +67,7 @@ def _renamed(part: Part, typo: str, name: str) -> list[Change]:
 def _again(part: Part, field: str, old: dict[str, Any], before: Object | None) -> list[Change]:
     """Set what the revision before set, by value or reference; never what was redacted."""
     why = f"as in revision {before.revision}" if before else ""
-    if "value" in old and not re.search(r"(?i)redacted|\*\*\*", text(old["value"])):
+    if "value" in old and not redacted(text(old["value"])):
         return [part.change(f"{field}.value", old["value"], why)]
     source = mapping(old.get("valueFrom"))
     references = [(kind, mapping(source.get(kind))) for kind in ("configMapKeyRef", "secretKeyRef")]

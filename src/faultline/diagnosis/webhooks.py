@@ -17,6 +17,14 @@ _WHY = (
         re.compile(r'no endpoints available for service "([^"\s]{1,253})"'),
         "its service {} has no pods",
     ),
+    (
+        re.compile(r"x509: .{0,60}(expired)(?! or is not yet valid: .{0,80} is before)"),
+        "its certificate has {}",
+    ),
+    (
+        re.compile(r"x509: certificate is valid for .{1,400}, not ([^\s\"]{1,253})"),
+        "its certificate is not for {}",
+    ),
     (re.compile(r"(x509): "), "its certificate is not trusted"),
     (re.compile(r"(deadline exceeded|connection refused|i/o timeout)"), "it does not answer ({})"),
 )

@@ -14,6 +14,7 @@ from faultline.model import Action, Certainty, Change, Evidence, Finding
 
 HINT, LIKELY, PROVED = Certainty.HINT, Certainty.LIKELY, Certainty.PROVED
 
+_REDACTED = re.compile(r"(?i)redacted|\*\*\*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 
 
@@ -21,6 +22,11 @@ def one_line(value: object, most: int = 120) -> str:
     """Return foreign text as it may stand in a sentence: one line, no control characters, cut."""
     text = _CONTROL.sub(" ", str(value)).strip()
     return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def redacted(value: object) -> bool:
+    """Say whether a value has lost a secret on its way here: then it can be proposed nowhere."""
+    return bool(_REDACTED.search(str(value)))
 
 
 def finding(

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import base64
 import binascii
+import functools
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Protocol
 
 from faultline import keys
+from faultline.adapters.sources.lookout import Lookout, name_of, space_of
 from faultline.adapters.sources.rollouts import rollouts
-from faultline.adapters.sources.surroundings import Lookout, Surroundings, name_of, surroundings
+from faultline.adapters.sources.surroundings import Surroundings, surroundings
 from faultline.errors import FaultlineError
 from faultline.limits import (
     context_bytes_max,
@@ -46,7 +48,10 @@ class Cluster(Protocol):
     name: str
 
     def objects(self, kind: str, namespace: str = "") -> Sequence[Object]:
-        """Return the objects of a kind in one namespace, or of a kind without namespaces."""
+        """Return the objects of a kind in one namespace, or of a kind without namespaces.
+
+        With `*` (lookout.EVERYWHERE) those of all namespaces.
+        """
         ...
 
     def events(self, namespace: str) -> Sequence[Object]:
@@ -86,7 +91,8 @@ class ClusterSource:
         """Yield everything the cluster knows. Raises NotFound if the fault names nothing there."""
         resource = incident.fault.resource
         look = Lookout(self._cluster, resource.namespace if resource else "")
-        around = surroundings(incident, look)
+        log = functools.cache(self._cluster.log)  # read twice: for whom they talk to, and shown
+        around = surroundings(incident, look, lambda pods: _heard(pods, look, log))
         omitted = yield from _object_files(around)
         yield _json("cluster-info", self._info(incident, around, look, omitted))
         name = name_of(around.workload)
@@ -94,7 +100,7 @@ class ClusterSource:
             ("k8s-events.json", lambda: {"items": self._events(around, look)}),
             ("metrics.json", lambda: {"series": list(self._cluster.series(look.namespace, name))}),
             ("changes.json", lambda: self._changes(around, name)),
-            ("logs.txt", lambda: self._logs(around, look.namespace)),
+            ("logs.txt", lambda: _logs(around.pods, look.namespace, log)),
         ):
             try:
                 yield _file(file, make())
@@ -112,9 +118,11 @@ class ClusterSource:
         server = (self._cluster.version().get("serverVersion") or {}).get("gitVersion", "")
         kubelets = {n["status"]["nodeInfo"]["kubeletVersion"] for n in around.of("Node")
                     if "nodeInfo" in (n.get("status") or {})}  # fmt: skip
-        there = [_involved(o, around.roles[o["kind"], name_of(o)]) for o in around.objects]
-        gone = [{"kind": k, "namespace": look.namespace, "name": n, "role": r, "missing": True}
-                for k, n, r in around.missing if k not in look.refused]  # fmt: skip
+        there = [
+            _involved(o, around.roles[o["kind"], space_of(o), name_of(o)]) for o in around.objects
+        ]
+        gone = [{"kind": k, "namespace": s, "name": n, "role": r, "missing": True}
+                for k, s, n, r in around.missing if look.saw(k, s)]  # fmt: skip
         return {
             "clusterName": incident.fault.cluster,
             "namespace": look.namespace,
@@ -124,8 +132,11 @@ class ClusterSource:
 
     def _events(self, around: Surroundings, look: Lookout) -> list[Object]:
         """Return events about the objects around, and about pods that are gone, newest first."""
-        about = set(around.roles) | {(k, n) for k, n, _ in around.missing}
-        owners = tuple(f"{n}-" for k, n in around.roles if k in ("ReplicaSet", "Job"))
+        own = ("", look.namespace)
+        named = [(k, n) for k, s, n in (*around.roles, *(m[:3] for m in around.missing))
+                 if s in own]  # fmt: skip
+        about = set(named)
+        owners = tuple(f"{n}-" for k, n in named if k in ("ReplicaSet", "Job"))
         if around.workload["kind"] in ("StatefulSet", "DaemonSet"):
             owners += (f"{name_of(around.workload)}-",)
         found = []
@@ -141,22 +152,35 @@ class ClusterSource:
         revisions = around.of("ReplicaSet") + around.of("ControllerRevision")
         return {**self._cluster.changes(), "rollouts": rollouts(name, revisions)}
 
-    def _logs(self, around: Surroundings, namespace: str) -> str:
-        return "".join(
-            _excerpt(name_of(pod), container["name"], which, log)
-            for pod in around.of("Pod")
-            for container in _containers(pod)
-            for which in ("current", "previous")
-            if (log := self._cluster.log(
-                namespace, name_of(pod), container["name"], previous=which == "previous"))
-        )  # fmt: skip
+
+Log = Callable[..., str | None]  # namespace, pod, container, previous=
+
+
+def _heard(pods: Sequence[Object], look: Lookout, log: Log) -> str:
+    """What the pods say of whom they talk to; nothing where logs cannot be read."""
+    try:
+        return _logs(pods, look.namespace, log)
+    except FaultlineError:
+        return ""  # said once, where the logs themselves are asked for
+
+
+def _logs(pods: Sequence[Object], namespace: str, log: Log) -> str:
+    return "".join(
+        _excerpt(name_of(pod), container["name"], which, text)
+        for pod in pods
+        for container in _containers(pod)
+        for which in ("current", "previous")
+        if (text := log(namespace, name_of(pod), container["name"], previous=which == "previous"))
+    )
 
 
 def _object_files(around: Surroundings) -> Generator[tuple[str, bytes], None, list[str]]:
     """Yield a file per object; return the names of those that the limits of a capsule left out."""
     omitted, size = [], 0
+    own = ("", space_of(around.workload))
     for count, value in enumerate(around.objects):
         kind, name = str(value["kind"]).lower(), name_of(value)
+        name = name if space_of(value) in own else f"{space_of(value)}~{name}"
         data = dump_yaml(_bare(value)).encode("utf-8", "replace")
         size += len(data)
         if (

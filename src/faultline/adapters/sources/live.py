@@ -8,21 +8,19 @@ that is not installed has no objects; one that we may not see is said in `permis
 from __future__ import annotations
 
 import json
-import ssl
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote
 
 from faultline.adapters import kubeconfig
+from faultline.adapters.sources.lookout import EVERYWHERE
 from faultline.errors import Rejected, Unavailable
 from faultline.limits import context_file_bytes_max, log_lines_per_container
 
 Object = dict[str, Any]
-Answer = tuple[int, bytes]
-Get = Callable[[str, dict[str, str]], Answer]  # path and query -> status and body
+Get = Callable[[str, dict[str, str]], kubeconfig.Answer]  # path and query -> status and body
 
-TIMEOUT_S = 10
 LIST_MAX = 500
 
 # kind -> (group and version, plural, has it a namespace)
@@ -47,9 +45,31 @@ KINDS = {
     "HorizontalPodAutoscaler": ("apis/autoscaling/v2", "horizontalpodautoscalers", True),
     "PodDisruptionBudget": ("apis/policy/v1", "poddisruptionbudgets", True),
     "Ingress": ("apis/networking.k8s.io/v1", "ingresses", True),
+    "IngressClass": ("apis/networking.k8s.io/v1", "ingressclasses", False),
     "NetworkPolicy": ("apis/networking.k8s.io/v1", "networkpolicies", True),
     "EndpointSlice": ("apis/discovery.k8s.io/v1", "endpointslices", True),
     "StorageClass": ("apis/storage.k8s.io/v1", "storageclasses", False),
+    "Namespace": ("api/v1", "namespaces", False),
+    "APIService": ("apis/apiregistration.k8s.io/v1", "apiservices", False),
+    "GatewayClass": ("apis/gateway.networking.k8s.io/v1", "gatewayclasses", False),
+    "Gateway": ("apis/gateway.networking.k8s.io/v1", "gateways", True),
+    "HTTPRoute": ("apis/gateway.networking.k8s.io/v1", "httproutes", True),
+    "GRPCRoute": ("apis/gateway.networking.k8s.io/v1", "grpcroutes", True),
+    "Certificate": ("apis/cert-manager.io/v1", "certificates", True),
+    "AdminNetworkPolicy": ("apis/policy.networking.k8s.io/v1alpha1", "adminnetworkpolicies", False),
+    "ClusterNetworkPolicy": (
+        "apis/policy.networking.k8s.io/v1alpha2",
+        "clusternetworkpolicies",
+        False,
+    ),
+    "CiliumNetworkPolicy": ("apis/cilium.io/v2", "ciliumnetworkpolicies", True),
+    "CiliumClusterwideNetworkPolicy": (
+        "apis/cilium.io/v2",
+        "ciliumclusterwidenetworkpolicies",
+        False,
+    ),
+    "CalicoNetworkPolicy": ("apis/crd.projectcalico.org/v1", "networkpolicies", True),
+    "GlobalNetworkPolicy": ("apis/crd.projectcalico.org/v1", "globalnetworkpolicies", False),
     "Rollout": ("apis/argoproj.io/v1alpha1", "rollouts", True),
     "Application": ("apis/argoproj.io/v1alpha1", "applications", True),
     "Kustomization": ("apis/kustomize.toolkit.fluxcd.io/v1", "kustomizations", True),
@@ -77,7 +97,8 @@ class LiveCluster:
         prefix, plural, namespaced = KINDS[kind]
         if namespaced != bool(namespace):
             return []
-        where = f"namespaces/{quote(namespace, safe='')}/" if namespaced else ""
+        one = namespaced and namespace != EVERYWHERE
+        where = f"namespaces/{quote(namespace, safe='')}/" if one else ""
         version = prefix.partition("/")[2]
         return [
             {"apiVersion": version, "kind": kind} | item
@@ -151,40 +172,5 @@ def _object(body: bytes) -> Object:
 
 
 def connect() -> Get:
-    """Return GET on the cluster that this process runs in, or of KUBECONFIG.
-
-    The official client finds address, certificates and token; it has another interface in every
-    generation for reading plain JSON, so the requests are httpx's.
-    """
-    import httpx
-
-    found: Any = kubeconfig.load().Configuration.get_default_copy()
-    pair = (found.cert_file, found.key_file) if found.cert_file else None
-    api = httpx.Client(
-        base_url=found.host,
-        verify=_trust(found),
-        cert=pair,
-        timeout=TIMEOUT_S,
-        follow_redirects=False,
-        trust_env=False,
-    )
-
-    def get(path: str, query: dict[str, str]) -> Answer:
-        headers = {  # asked for each time: a bound token is replaced while we run
-            auth["key"]: auth["value"]
-            for auth in found.auth_settings().values()
-            if auth["in"] == "header" and auth["value"]
-        }
-        try:
-            answer = api.get(path, params=query, headers=headers)
-        except httpx.HTTPError as error:
-            raise Unavailable(f"the API server did not answer: {type(error).__name__}") from None
-        return answer.status_code, answer.content
-
-    return get
-
-
-def _trust(found: Any) -> ssl.SSLContext | bool:
-    if not found.verify_ssl:
-        return False
-    return ssl.create_default_context(cafile=found.ssl_ca_cert) if found.ssl_ca_cert else True
+    """Return GET on the cluster that this process runs in, or of KUBECONFIG."""
+    return kubeconfig.api().get

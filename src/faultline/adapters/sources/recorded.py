@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from faultline.adapters.sources.lookout import EVERYWHERE
 from faultline.adapters.sources.runbooks import find_runbook
 from faultline.errors import Rejected
 from faultline.redact.documents import load_yaml
@@ -40,7 +41,7 @@ class RecordedCluster:
         return tuple(o for path in paths if path.is_file() for o in _parsed(path))
 
     def objects(self, kind: str, namespace: str = "") -> Sequence[Object]:
-        """Return the objects of a kind in one namespace, or of a kind without namespaces.
+        """Return the objects of a kind in one namespace, in all (`*`), or of a kind without them.
 
         Raises Rejected for Secrets if none were recorded: who records usually may not read them.
         """
@@ -48,7 +49,8 @@ class RecordedCluster:
             raise Rejected("Secrets were not recorded")
         return [
             o for o in self._objects
-            if o.get("kind") == kind and o.get("metadata", {}).get("namespace", "") == namespace
+            if o.get("kind") == kind
+            and namespace in (EVERYWHERE, o.get("metadata", {}).get("namespace", ""))
         ]  # fmt: skip
 
     def events(self, namespace: str) -> Sequence[Object]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
 Object = dict[str, Any]
-
-_HOST = re.compile(r"(?:^|://(?:[^/@\s]*@)?)([a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)(?=[.:/]|$)")
 
 EVERY_PODS = "kube-root-ca.crt"  # in each namespace, mounted in each pod: says nothing
 
@@ -34,13 +31,6 @@ def references(spec: Object) -> Iterator[tuple[str, str]]:
             yield from _of_volume(part)
     yield from (("Secret", s["name"]) for s in spec.get("imagePullSecrets") or () if "name" in s)
     yield "ServiceAccount", str(spec.get("serviceAccountName") or "default")
-
-
-def hosts(spec: Object) -> Iterator[str]:
-    """Yield the first label of every host that a variable gives: `stock` of `http://stock.shop`."""
-    for container in (*(spec.get("initContainers") or ()), *(spec.get("containers") or ())):
-        for variable in container.get("env") or ():
-            yield from _HOST.findall(str(variable.get("value") or ""))
 
 
 def _named(source: Object, **kinds: str) -> Iterator[tuple[str, str]]:
@@ -70,3 +60,9 @@ def backends(node: Any) -> Iterator[str]:
     elif isinstance(node, list):
         for value in node:
             yield from backends(value)
+
+
+def secrets_of(spec: Object) -> Iterator[str]:
+    """Yield the Secrets that a pod's spec names, or that an Ingress serves TLS with."""
+    yield from (name for kind, name in references(spec) if kind == "Secret")
+    yield from (str(t["secretName"]) for t in spec.get("tls") or () if t.get("secretName"))

@@ -128,7 +128,7 @@ def test_a_missing_configmap_is_named_and_one_that_is_called_nearly_so_is_shown(
     assert "context/objects/configmap/storefront-banners.yaml" not in files
 
 
-def test_a_service_is_shown_that_is_called_nearly_like_a_host_of_a_variable():
+def test_a_service_is_shown_that_is_called_nearly_like_a_host_that_the_log_complains_of():
     shown = collected(
         EXAMPLES / "clusters/unknown-host-cronjob", named("CronJob", "nightly-report")
     )

@@ -61,9 +61,7 @@ def tell_the_end(event: Event, ports: Ports) -> None:
     id, note = event.subject or "", keys.told(event.type)
     seen = ports.incidents.snapshot(id)
     told = [number for number in seen.run_numbers(id) if seen.packaged(id, number)]
-    if not told or seen.closed(id) is None:
-        return
-    if note in seen.names(id):
+    if not told or seen.closed(id) is None or note in seen.names(id):
         return  # each fault that clears late closes it once more
     tell(id, max(told), ports)
     ports.incidents.note_announced(id, event, at=ports.clock(), name=note)

@@ -20,7 +20,7 @@ from recordings.objects import (
     waits,
     well,
 )
-from recordings.placing import NOT_HELPFUL, not_ready, stuck
+from recordings.placing import NOT_HELPFUL, class_missing_of_a_set, not_ready, stuck
 from recordings.reaching import steady
 from recordings.recording import Recording, alert, truth, written
 from recordings.running import looping
@@ -282,6 +282,7 @@ def blocked() -> Recording:
         "A container that has to end first does not end",
         "starting.blocked",
         ["wait-for-db", "init"],
+        proved=False,
     )
     return Recording(app, not_ready(app), told).commit("guests: begin")
 
@@ -384,6 +385,7 @@ CASES: dict[str, Any] = {
     "scheduling-affinity": affinity,
     "cronjob-schedule": schedule,
     "cronjob-deadline": deadline,
+    "volume-class-statefulset": class_missing_of_a_set,
     "statefulset-service": headless_service,
     "statefulset-old-pod": waits_for_old,
     "gitops-flux": flux_refused,

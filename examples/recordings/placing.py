@@ -294,6 +294,7 @@ def held_elsewhere() -> Recording:
         "A disk that the pod of the revision before still holds, on another node",
         "volumes.held-elsewhere",
         ["attached", "pvc-7b1d9c44"],
+        proved=False,
     )
     claim = thing(
         "PersistentVolumeClaim",
@@ -369,6 +370,7 @@ def node_pressure() -> Recording:
         "Evicted because its node ran out of memory",
         "eviction.node-pressure",
         ["node", "memory", "evicted"],
+        proved=False,
     )
     made = Recording(
         app,
@@ -399,6 +401,7 @@ def node_not_ready() -> Recording:
         "The node under a pod does not report any more",
         "conditions.node-not-ready",
         ["node", NODES[0]],
+        proved=False,
     )
     made = Recording(app, not_ready(app), told)
     made.nodes = [node(NODES[0], lost=True), node(NODES[1])]
@@ -427,7 +430,6 @@ CASES = {
     "scheduling-taint": taint,
     "volume-claim": claim_missing,
     "volume-class": class_missing,
-    "volume-class-statefulset": class_missing_of_a_set,
     "volume-held": held_elsewhere,
     "eviction-disk": own_disk,
     "eviction-node": node_pressure,

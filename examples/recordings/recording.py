@@ -285,6 +285,7 @@ def truth(
     before: Any = None,
     after: Any = None,
     target: tuple[str, str] | None = None,
+    proved: bool = True,
 ) -> Object:
     """Return `truth.json`; a field that begins with `.` is one of the workload's container."""
     family, _, name = condition.partition(".")
@@ -297,7 +298,7 @@ def truth(
         if field_.startswith("."):
             path = f"{start}spec.template.spec.containers[name=app]{field_}"
         said |= {"field": path, "before": before, "after": after}
-    return said
+    return said if proved else said | {"proved": False}
 
 
 def healthy(title: str) -> Object:

@@ -267,6 +267,7 @@ def leak() -> Recording:
         "Memory that only grows, until the kernel kills it",
         "memory.leak",
         ["memory", "grows", "leak"],
+        proved=False,
     )
     what = f"Container app of shop/{app.pods[0]} was killed for memory 9 times in two days."
     made = Recording(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -106,7 +107,12 @@ def _pods(
     names = app.pod_names(written, len(sights))
     template = app.template(written)
     labels = app.revised(written)
-    return [pod(n, owner, template, s, at, labels) for n, s in zip(names, sights, strict=True)]
+    made = [pod(n, owner, template, s, at, labels) for n, s in zip(names, sights, strict=True)]
+    for one, claim in itertools.product(made, app.extra.get("volumeClaimTemplates", ())):
+        name = claim["metadata"]["name"]
+        source = {"claimName": f"{name}-{one['metadata']['name']}"}
+        one["spec"]["volumes"].insert(0, {"name": name, "persistentVolumeClaim": source})
+    return made
 
 
 def _all_pods(app: App, owner: Object) -> list[Object]:

@@ -1,4 +1,8 @@
-"""What controllers do or leave: affinities, schedules, deadlines, budgets, sets, delivery."""
+"""What controllers do or leave: affinities, schedules, deadlines, budgets, sets, delivery.
+
+They come among the examples (`make_clusters.CASES`) with the analyzers that prove them; until
+then a test holds that nobody is wrong about them.
+"""
 
 from __future__ import annotations
 

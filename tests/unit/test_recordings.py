@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from faultline.capsule import Capsule
-from faultline.cases import files_of
+from faultline.cases import capsule_of, files_of, proved_condition
 from faultline.diagnosis import diagnose
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
@@ -45,6 +45,23 @@ def test_each_folder_is_what_its_description_makes(described: dict[str, Callable
         different += [f"{name}/{f}" for f in made.keys() | kept if made.get(f) != kept.get(f)]
 
     assert different == [], "python examples/make_clusters.py writes them anew"
+
+
+def test_nobody_is_wrong_about_what_controllers_do(
+    described: dict[str, Callable[[], Any]], tmp_path: Path
+) -> None:
+    from recordings import controlling  # which `described` has found
+
+    for name, make in controlling.CASES.items():
+        files = make().files()
+        for path, data in files.items():
+            (tmp_path / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / path).write_bytes(data)
+        truth = json.loads(files["truth.json"])
+
+        said = proved_condition(diagnose(capsule_of(tmp_path / name)))
+
+        assert said in ("", f"{truth['family']}.{truth['condition']}")
 
 
 def objects(cluster: Path) -> list[dict[str, Any]]:

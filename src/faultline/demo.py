@@ -29,49 +29,40 @@ from faultline.errors import Rejected, Unavailable
 from faultline.event import FIX_FAILED, FIX_VERIFIED, format_time
 from faultline.fixes import Outcome
 from faultline.logs import configure
-from faultline.model import ClosedBecause, Status
+from faultline.model import Certainty, Closed, ClosedBecause, Status
 from faultline.replay import replay
+from faultline.scenarios import Scenario, find
+from faultline.sections import AgentRuntime
 from faultline.settings import Settings
 from faultline.style import paint, paint_diff
 
 Say = Callable[[str], None]
 
-EXAMPLES = Path(__file__).parents[2] / "examples/clusters"
 QUIET_S = 1  # how long it has to stay quiet here
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
-def scenarios() -> dict[str, str]:
-    """Return the scenarios that can be shown, each with what is wrong in it."""
-    found = {}
-    for truth in sorted(EXAMPLES.glob("*/truth.json")):
-        said = json.loads(truth.read_text("utf-8"))
-        if not said.get("healthy"):
-            found[truth.parent.name] = str(said.get("title") or said.get("condition", ""))
-    return found
-
-
-def run(scenario: str, folder: Path, say: Say) -> int:
-    """Show one scenario in `folder`; return 0 if it ended as verified."""
-    if scenario not in scenarios():
-        raise Rejected(f"expected a scenario, got {scenario!r}: {', '.join(scenarios())}")
+def run(name: str, folder: Path, say: Say) -> int:
+    """Show one scenario in `folder`; return 0 if it ended as the list of scenarios says."""
+    scenario = find(name)
     _clear(folder)
-    repository = _repository(EXAMPLES / scenario / "manifests", folder / "repository")
+    repository = _repository(scenario.folder / "manifests", folder / "repository")
     console = io.StringIO()
     configure("error")
-    with _stream(EXAMPLES / scenario) as stream:
-        settings = _settings(scenario, folder, repository, stream)
+    with _stream(scenario.folder) as stream:
+        settings = _settings(scenario.folder, folder, repository, stream)
         line = Line(settings, console=console)
         line.start()
         try:
-            return _show(line, EXAMPLES / scenario, repository, folder, console, say)
+            return _show(line, scenario, repository, folder, console, say)
         finally:
             line.stop()
 
 
 def _clear(folder: Path) -> None:
     """Make the folder empty. Raises Rejected if something lies there that is not a demo's."""
-    ours = {"store", "journal.sqlite", "journal.sqlite-shm", "journal.sqlite-wal", "repository"}
+    journal = {f"journal.sqlite{end}" for end in ("", "-shm", "-wal")}
+    ours = {"store", "repository", "runs"} | journal
     try:
         if not folder.exists() or {path.name for path in folder.iterdir()} <= ours:
             shutil.rmtree(folder, ignore_errors=True)
@@ -82,7 +73,7 @@ def _clear(folder: Path) -> None:
     raise Rejected(f"expected an empty folder or an earlier demo's, but {folder} holds other files")
 
 
-def _settings(scenario: str, folder: Path, repository: Path, stream: str) -> Settings:
+def _settings(example: Path, folder: Path, repository: Path, stream: str) -> Settings:
     return Settings(
         store=f"file://{folder / 'store'}",
         journal=str(folder / "journal.sqlite"),
@@ -91,23 +82,26 @@ def _settings(scenario: str, folder: Path, repository: Path, stream: str) -> Set
         sse_endpoint=stream,
         quiet_s=QUIET_S,
         close_after_s=QUIET_S,
-        recorded_cluster=str(EXAMPLES / scenario),
+        recorded_cluster=str(example),
         manifests=str(repository),
         images=True,
+        agent_runtime=AgentRuntime(workspace_root=str(folder / "runs")),
     )
 
 
 def _show(
-    line: Line, example: Path, repository: Path, folder: Path, console: io.StringIO, say: Say
+    line: Line, scenario: Scenario, repository: Path, folder: Path, console: io.StringIO, say: Say
 ) -> int:
     incidents = line.ports.incidents
-    alert = json.loads((example / "alert.json").read_bytes())
-    incident_id = _break(line, example, alert, say)
+    alert = json.loads((scenario.folder / "alert.json").read_bytes())
+    incident_id = _break(line, scenario.folder, alert, say)
     _title(say, "2", "What Faultline found, and what it proposes")
     say(paint_diff(views.result_text(views.load(incidents, incident_id)), sys.stdout))
     _title(say, "3", "The message that people get")
     say("\n".join("  | " + text for text in console.getvalue().rstrip().splitlines()))
-    ended_well = _mend(line, incident_id, repository, alert, say)
+    patched = bool((made := incidents.proposal(incident_id, 1)) and not made.empty)
+    mend = _merge if patched else _by_hand
+    ended_well = mend(line, incident_id, repository, alert, say) and patched is scenario.patched
     same = _again(line, incident_id, say)
     _farewell(say, folder, repository, incident_id)
     return 0 if ended_well and same else 1
@@ -116,37 +110,53 @@ def _show(
 def _break(line: Line, example: Path, alert: dict[str, Any], say: Say) -> str:
     """Post the alert; return the incident's id once its answer is there."""
     incidents = line.ports.incidents
-    _title(say, "1", "Something breaks: AlertManager posts an alert, a stream reports a fault")
+    streamed = (example / "fault.json").is_file()
+    also = ", a stream reports a fault" if streamed else ""
+    _title(say, "1", f"Something breaks: AlertManager posts an alert{also}")
     _post(line.url + "/alertmanager", alert)
     say(f"  {alert['alerts'][0]['labels']['alertname']} -> {line.url}/alertmanager")
     incident_id = str(_wait(lambda: next(iter(incidents.ids()), None), "an incident was opened"))
-    if (example / "fault.json").is_file():
+    if streamed:
         _wait(lambda: len(incidents.faults(incident_id)) > 1, "the stream's fault joined")
         say(f"  {len(incidents.faults(incident_id))} signals, one incident: {incident_id}")
     _wait(lambda: incidents.status(incident_id) is Status.PACKAGED, "the incident was packaged")
     return incident_id
 
 
-def _mend(line: Line, incident_id: str, repository: Path, alert: dict[str, Any], say: Say) -> bool:
-    """Do a person's part, then let the alert resolve; True if the incident closes as it should."""
+def _merge(line: Line, incident_id: str, repository: Path, alert: dict[str, Any], say: Say) -> bool:
+    """Merge the branch, let the alert resolve; True if the incident ends as verified."""
+    _title(say, "4", "A person merges the branch, then the alert resolves")
+    receipts = line.ports.incidents.receipts(incident_id)
+    branch = next(r.details["branch"] for r in receipts if r.details)
+    _git(repository, "merge", "--no-edit", "--quiet", branch, person=True)
+    say(f"  git merge {branch}")
+    time.sleep(1.05 - time.time() % 1.0)  # Git counts whole seconds
+    because = _resolve(line, incident_id, alert, say)
+    return _held(line, incident_id, say) and because is ClosedBecause.VERIFIED
+
+
+def _by_hand(
+    line: Line, incident_id: str, repository: Path, alert: dict[str, Any], say: Say
+) -> bool:
+    """Let the alert resolve without a change of ours; True if the incident says so."""
+    _title(say, "4", "No change is proposed: people get an issue, one of them mends it by hand")
     incidents = line.ports.incidents
     proposal = incidents.proposal(incident_id, 1)
-    if proposal and not proposal.empty:
-        _title(say, "4", "A person merges the branch, then the alert resolves")
-        branch = next(r.details["branch"] for r in incidents.receipts(incident_id) if r.details)
-        _git(repository, "merge", "--no-edit", "--quiet", branch, person=True)
-        say(f"  git merge {branch}")
-        time.sleep(1.05 - time.time() % 1.0)  # Git counts whole seconds
-        expected = ClosedBecause.VERIFIED
-    else:
-        _title(say, "4", "No patch is safe here: people get an issue, one of them mends it by hand")
-        expected = ClosedBecause.CLEARED
+    diagnosis = incidents.diagnosis(incident_id, 1)
+    proved = diagnosis is not None and diagnosis.certainty is Certainty.PROVED
+    nothing = "the cause is proved, and no field of a manifest would mend it"
+    reasons = list(proposal.refused.values() if proposal else ())
+    for reason in reasons or [nothing if proved else "no cause is proved"]:
+        say(f"  because {reason}")
+    return _resolve(line, incident_id, alert, say) is ClosedBecause.CLEARED
+
+
+def _resolve(line: Line, incident_id: str, alert: dict[str, Any], say: Say) -> ClosedBecause:
     _post(line.url + "/alertmanager", _resolved(alert))
-    closed = _pinged(line, lambda: incidents.closed(incident_id), "the incident closed")
+    incidents = line.ports.incidents
+    closed: Closed = _pinged(line, lambda: incidents.closed(incident_id), "the incident closed")
     say(f"  closed as {paint(closed.because.value, 'green', sys.stdout)}")
-    if expected is not ClosedBecause.VERIFIED:
-        return bool(closed.because is expected)
-    return _held(line, incident_id, say) and bool(closed.because is expected)
+    return closed.because
 
 
 def _held(line: Line, incident_id: str, say: Say) -> bool:

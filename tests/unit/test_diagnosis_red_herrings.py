@@ -272,9 +272,16 @@ def test_a_service_with_endpoints_is_not_blamed() -> None:
 
 def test_a_refusal_is_over_when_the_pods_are_there() -> None:
     world = GUILTY["limit above the limit range"].world()
-    world.deployment_status = {"readyReplicas": 1}
+    world.deployment_status = {"readyReplicas": 1, "updatedReplicas": 1}
 
     assert found(world) == []
+
+
+def test_a_refusal_is_not_over_while_only_pods_of_the_revision_before_are_ready() -> None:
+    world = GUILTY["limit above the limit range"].world()
+    world.deployment_status = {"readyReplicas": 1, "replicas": 1}
+
+    assert found(world) == ["quota.limit-range proved"]
 
 
 def test_a_host_outside_of_the_cluster_is_not_taken_for_a_service() -> None:

@@ -25,8 +25,12 @@ def incident(resource, name="KubePodCrashLooping"):
     return Incident(id="20261121-x-00000000", key="k", fault=fault, opened_at=START)
 
 
+def named(kind, name):
+    return Resource(kind=kind, name=name, namespace="shop")
+
+
 def deployment(name="checkout"):
-    return Resource(kind="Deployment", name=name, namespace="shop")
+    return named("Deployment", name)
 
 
 def collected(folder, resource=None):
@@ -122,6 +126,27 @@ def test_a_missing_configmap_is_named_and_one_that_is_called_nearly_so_is_shown(
     assert [(r["kind"], r["name"]) for r in gone] == [("ConfigMap", "checkout-config")]
     assert "context/objects/configmap/checkout-conf.yaml" in files
     assert "context/objects/configmap/storefront-banners.yaml" not in files
+
+
+def test_a_service_is_shown_that_is_called_nearly_like_a_host_that_the_log_complains_of():
+    shown = collected(
+        EXAMPLES / "clusters/unknown-host-cronjob", named("CronJob", "nightly-report")
+    )
+    exact = collected(EXAMPLES / "clusters/memory")
+
+    assert "context/objects/service/bookings.yaml" in shown
+    assert "context/objects/service/checkout.yaml" in exact  # its own, and no other
+    assert sum(name.startswith("context/objects/service/") for name in exact) == 1
+
+
+def test_a_fault_about_an_autoscaler_is_about_the_workload_that_it_scales():
+    files = collected(
+        EXAMPLES / "clusters/autoscaler-request", named("HorizontalPodAutoscaler", "frontend")
+    )
+
+    first = read(files, "cluster-info.json")["involvedResources"][0]
+    assert (first["kind"], first["name"], first["role"]) == ("Deployment", "frontend", "workload")
+    assert "context/objects/horizontalpodautoscaler/frontend.yaml" in files
 
 
 def test_what_only_machines_read_stays_out():

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 
 from faultline.adapters.apiserver import connect
 from faultline.adapters.sources.cluster import bare
-from faultline.adapters.sources.live import KINDS, LiveCluster
+from faultline.adapters.sources.live import LiveCluster
+from faultline.adapters.sources.lookout import CLUSTER_WIDE
 from faultline.capsule import Capsule
 from faultline.errors import Rejected
 from faultline.limits import tool_answer_bytes_max
@@ -145,7 +146,7 @@ def event_row(event: Object) -> str:
 
 
 def _check_scope(kind: str, namespace: str) -> None:
-    namespaced = kind == "Secret" or KINDS[kind][2]
+    namespaced = kind not in CLUSTER_WIDE
     if namespaced and not namespace:
         raise Rejected(f"{kind} lives in a namespace: say which")
     if namespace and not namespaced:

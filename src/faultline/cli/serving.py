@@ -16,11 +16,11 @@ log = logging.getLogger(__name__)
 
 
 def demo(arguments: argparse.Namespace) -> int:
-    from faultline.demo import run, scenarios
+    from faultline.demo import run
+    from faultline.scenarios import overview
 
     if arguments.scenario == "list":
-        for name, says in scenarios().items():
-            say(f"{name:<24} {says}")
+        say(overview())
         return 0
     folder = arguments.keep or Path(".faultline/demo") / arguments.scenario
     return run(arguments.scenario, folder, say)

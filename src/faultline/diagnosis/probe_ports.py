@@ -84,6 +84,18 @@ def port(failing: Failing) -> Cause | None:
     return None
 
 
+def elsewhere(failing: Failing) -> Cause | None:
+    """It says that it listens, on a port that nobody declared. Its way there is not known."""
+    field = f"{failing.kind}.port"
+    port = _number(failing.part, failing.get(field))
+    logged = failing.part.logs(LISTENS) if "connection refused" in failing.message else None
+    if not logged or "listen" not in logged[0][0].lower() or port in (None, int(logged[0][1])):
+        return None
+    why = f"the container says that it listens on {logged[0][1]}"
+    words = f"asks port {port}, where nothing listens"
+    return Cause(failing, "port", field, words, None, why, (logged[1],))
+
+
 def _is_its_own(port: int | None, declared: list[Any], said: str) -> bool:
     """Say whether the port in a log line is one that the container itself serves."""
     return port in declared if declared else "listen" in said.lower()

@@ -81,4 +81,5 @@ _CONDITIONS: tuple[Callable[[Failing], Cause | None], ...] = (
     probe_ports.port,
     probe_answers.timeout,
     probe_answers.slow,
+    probe_ports.elsewhere,  # last: many programs log a port of their metrics first
 )

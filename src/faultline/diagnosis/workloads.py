@@ -155,11 +155,13 @@ class Workload:
 
     @property
     def short(self) -> bool:
-        """It has fewer ready pods than it should, or does not say."""
+        """It has fewer ready pods than it should, or of its newest revision, or does not say."""
         status = mapping(self.object.get("status"))
         said = status.get("readyReplicas", status.get("numberReady"))
         if not status or self.object.kind not in ("Deployment", "StatefulSet", "DaemonSet"):
             return True
+        if self.object.kind == "Deployment":  # pods of the revision before stay until there are new
+            said = min(number(said), number(status.get("updatedReplicas")))
         wanted = self.object.get("spec.replicas") or status.get("desiredNumberScheduled")
         return number(said) < (number(wanted) or 1)
 

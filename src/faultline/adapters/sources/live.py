@@ -101,8 +101,8 @@ class LiveCluster:
         """Return one object; None if there is none of that name."""
         if kind == "Secret":
             raise Rejected("Secrets are never read")
-        prefix, plural, namespaced = KINDS[kind]
-        where = f"namespaces/{_part(namespace)}/" if namespaced else ""
+        prefix, plural = KINDS[kind]
+        where = "" if kind in CLUSTER_WIDE else f"namespaces/{_part(namespace)}/"
         status, body = self._get(f"/{prefix}/{where}{plural}/{_part(name)}", {})
         if status == 404:
             return None

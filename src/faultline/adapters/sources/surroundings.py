@@ -59,11 +59,16 @@ class Surroundings:
 
 
 def owners(value: Object) -> list[tuple[str, str]]:
-    """Return kind and name of whoever owns the object, controllers first."""
+    """Return kind and name of whoever owns the object, controllers first, and of what it scales.
+
+    Alerts about the size of a workload name only the autoscaler.
+    """
     found = sorted(
         value["metadata"].get("ownerReferences") or (), key=lambda o: not o.get("controller")
     )
-    return [(str(o.get("kind")), str(o.get("name"))) for o in found]
+    scaled = (value.get("spec") or {}).get("scaleTargetRef")
+    above = [*found, scaled] if scaled else found
+    return [(str(o.get("kind")), str(o.get("name"))) for o in above]
 
 
 def surroundings(
@@ -181,7 +186,7 @@ def _referred(specs: Sequence[Object], pods: Sequence[Object], look: Lookout) ->
         role = {"ConfigMap": "config", "Secret": "secret", "ServiceAccount": "identity"}
         value = look.one(kind, name)
         yield Found(role.get(kind, "volume"), kind, name, value)
-        if value is None and kind in ("ConfigMap", "Secret"):
+        if value is None:
             yield from look.similar(kind, name)
         if value is not None and kind == "PersistentVolumeClaim":
             yield from _storage(value, look)

@@ -13,7 +13,7 @@ from pathlib import Path
 EXAMPLES = Path(__file__).resolve().parent
 sys.path.insert(0, str(EXAMPLES))
 
-from recordings import healthy, network, placing, reaching, refusing, running  # noqa: E402
+from recordings import controlling, healthy, network, placing, reaching, refusing, running  # noqa: E402
 from recordings.recording import Recording  # noqa: E402
 
 CASES: dict[str, Callable[[], Recording]] = {
@@ -22,6 +22,7 @@ CASES: dict[str, Callable[[], Recording]] = {
     **reaching.CASES,
     **running.CASES,
     **network.CASES,
+    **controlling.CASES,
     **healthy.CASES,
 }
 

@@ -368,7 +368,7 @@ def node_pressure() -> Recording:
     told = truth(
         app,
         "Evicted because its node ran out of memory",
-        "eviction.node-pressure",
+        "eviction.over-request",
         ["node", "memory", "evicted"],
         proved=False,
     )

@@ -134,6 +134,11 @@ class Sight:
     def ready(self) -> bool:
         return bool(self.status.get("ready")) and not self.lost
 
+    @property
+    def initializing(self) -> bool:
+        waiting = (self.status.get("state") or {}).get("waiting") or {}
+        return waiting.get("reason") == "PodInitializing"
+
 
 def well(since: str = ROLLED, restarts: int = 0, last: Object | None = None, **more: Any) -> Sight:
     """Running and ready; `last` is how the container before it ended."""
@@ -244,7 +249,19 @@ def _status(name: str, made: Object, sight: Sight) -> Object:
         status |= {"podIP": address, "podIPs": [{"ip": address}]}
     address = sight.node.removeprefix("ip-").split(".")[0].replace("-", ".")
     statuses = [_container_status(name, c, sight) for c in made["spec"]["containers"]]
+    before = [_container_status(name, c, _first(created, sight))
+              for c in made["spec"].get("initContainers", ())]  # fmt: skip
+    status |= {"initContainerStatuses": before} if before else {}
     return status | {"hostIP": address, "containerStatuses": statuses}
+
+
+def _first(created: str, sight: Sight) -> Sight:
+    """How an init container looks: over, or under way while the others wait for it."""
+    state = ended(0, "Completed", created, began=created)
+    if sight.initializing:
+        state = {"running": {"startedAt": created}}
+    ready = {"ready": not sight.initializing, "started": sight.initializing}
+    return Sight({"state": state, "lastState": {}, "restartCount": 0} | ready)
 
 
 def _conditions(created: str, sight: Sight) -> list[Object]:
@@ -261,6 +278,8 @@ def _conditions(created: str, sight: Sight) -> list[Object]:
         {} if sight.status.get("ready") else wrong
     )
     plain = [_condition(t, created) for t in ("PodReadyToStartContainers", "Initialized")]
+    if sight.initializing:
+        plain[1] |= {"status": "False", "reason": "ContainersNotInitialized"}
     return [*plain, ready, containers, _condition("PodScheduled", created)]
 
 

@@ -31,7 +31,7 @@ _SHORT = {
 }  # fmt: skip
 _NAMES = dict(_SHORT)
 _NAMES |= {kind.lower(): kind for kind in (*KINDS, "Secret")}
-_NAMES |= {plural: kind for kind, (_, plural, _) in KINDS.items()} | {"secrets": "Secret"}
+_NAMES |= {plural: kind for kind, (_, plural) in KINDS.items()} | {"secrets": "Secret"}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ CANARIES = {
     name: f"c4n4ry-{name}-9f8e7d6c5b4a3f2e1d0c9b8a7f6e5d4c"
     for name in ("secret", "helm", "docker", "kubeconfig", "applied", "token", "environment")
 }
-_PLURALS = {(prefix, plural): kind for kind, (prefix, plural, _) in KINDS.items()}
+_PLURALS = {(prefix, plural): kind for kind, (prefix, plural) in KINDS.items()}
 READER = [
     rule
     for document in yaml.safe_load_all((ROOT / "infra/knative/agent-rbac.yaml").read_text("utf-8"))

@@ -23,7 +23,7 @@ from test_wire import WRONG
 
 from faultline import wire
 from faultline.adapters.stores import open_store
-from faultline.event import FAULT_DETECTED, INCIDENT_OPENED, Event
+from faultline.event import FAULT_DETECTED, INCIDENT_OPENED, Event, format_time
 from faultline.routes import STEPS
 
 REPO = Path(__file__).parents[2]
@@ -72,7 +72,7 @@ DETECTED = Event(
     source="/faultline/bridge/prod",
     type=FAULT_DETECTED,
     subject="resource/prod/shop/api",
-    time="2026-11-21T10:00:00Z",
+    time=format_time(dt.datetime.now(dt.UTC)),  # of a day ago it would open nothing
     data=FAULT,
     extensions={"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
 )

@@ -34,9 +34,10 @@ SPEAKERS = {
     "adapters/github.py", "adapters/github_app.py", "adapters/otlp.py", "adapters/posting.py",
     "adapters/sink.py", "adapters/sources/live.py", "adapters/sources/prometheus.py",
     "bridge/gate.py", "bridge/session.py", "bridge/stream.py", "broker/subscribers.py",
-    "cli/writing.py", "broker/broker.py", "demo.py",
+    "cli/writing.py", "broker/broker.py", "demo.py", "adapters/apiserver.py",
+    "adapters/kubeconfig.py", "agent/backends.py", "adapters/outlets/email.py",
 }  # fmt: skip
-NETWORKS = {"httpx", "socket", "http.client", "urllib.request", "requests", "aiohttp", "ftplib"}
+NETWORKS = {"httpx", "socket", "http.client", "urllib.request", "requests", "aiohttp", "ftplib", "smtplib"}
 
 _asked: list[str] | None = None
 

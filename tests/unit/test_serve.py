@@ -33,6 +33,9 @@ CAUSE = Event(
 class SomeIncidents:
     store: Any = field(default_factory=MemoryStore)
 
+    def recalling(self) -> Any:
+        return self
+
 
 @dataclass
 class SomePorts:

@@ -37,7 +37,16 @@ SPEAKERS = {
     "cli/writing.py", "broker/broker.py", "demo.py", "adapters/apiserver.py",
     "adapters/kubeconfig.py", "agent/backends.py", "adapters/outlets/email.py",
 }  # fmt: skip
-NETWORKS = {"httpx", "socket", "http.client", "urllib.request", "requests", "aiohttp", "ftplib", "smtplib"}
+NETWORKS = {
+    "httpx",
+    "socket",
+    "http.client",
+    "urllib.request",
+    "requests",
+    "aiohttp",
+    "ftplib",
+    "smtplib",
+}
 
 _asked: list[str] | None = None
 

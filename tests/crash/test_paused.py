@@ -245,9 +245,10 @@ def test_a_process_stopped_while_another_does_its_work_does_nothing_twice(
 
 
 def records(store: Path) -> dict[str, bytes]:
-    """Everything that is on file but the pages, which may be made again."""
+    """Everything on file but pages, which may be made again, and what a writer has not named yet."""
     paths = (path for path in store.rglob("*") if path.is_file())
     named = {path.relative_to(store).as_posix(): path for path in paths}
     pages = ("README.md", "report/", "/output/")
+    named = {name: path for name, path in named.items() if not name.startswith(".tmp/")}
     kept = {n: p for n, p in named.items() if not any(page in n for page in pages) or "/runs/" in n}
     return {name: path.read_bytes() for name, path in kept.items()}

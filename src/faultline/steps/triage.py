@@ -50,7 +50,8 @@ def triage(event: Event, ports: Ports) -> Event | None:
 
 def heard_again(claim: Claim, fault: Fault, at: dt.datetime, ports: Ports) -> None:
     """Put on file that its source says it again, hours later say; not that the broker does."""
-    if (at - fault.starts_at).total_seconds() > seen_seconds:
+    since = max(fault.starts_at, claim.incident.opened_at)
+    if (at - since).total_seconds() > seen_seconds:
         ports.incidents.say_again(claim, fault, at=at)
 
 

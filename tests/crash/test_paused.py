@@ -245,7 +245,7 @@ def test_a_process_stopped_while_another_does_its_work_does_nothing_twice(
 
 
 def records(store: Path) -> dict[str, bytes]:
-    """Everything on file but pages, which may be made again, and what a writer has not named yet."""
+    """Everything on file but pages, which may be made again, and files that have no name yet."""
     paths = (path for path in store.rglob("*") if path.is_file())
     named = {path.relative_to(store).as_posix(): path for path in paths}
     pages = ("README.md", "report/", "/output/")

@@ -81,6 +81,11 @@ class Event:
             | (extensions or {}),
         )
 
+    def run_finished(self, incident_id: str, number: int, data: dict[str, Any]) -> Event:
+        """Return the event that a run has ended, which this one began. `data`: its result."""
+        source = f"/faultline/runs/{incident_id}-{number}"
+        return self.caused(RUN_FINISHED, source=source, subject=incident_id, data=data)
+
 
 STANDARD = ("id", "source", "type", "subject", "time", "datacontenttype", "dataschema")
 

@@ -1,14 +1,17 @@
 """What is missing from an incident, and which event brings it on. Pure; `steps/sweep.py` acts.
 
-A nudge too many is harmless: every step finds its records.
+A nudge too many is harmless, as every step finds its records, but not free: in a storm those who
+only wait would be nudged each minute. So the pause between two doubles, up to ten minutes.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from faultline import keys
 from faultline.event import (
     CONTEXT_READY,
     FAULT_CLEARED,
@@ -16,7 +19,7 @@ from faultline.event import (
     INCIDENT_OPENED,
     RUN_FINISHED,
 )
-from faultline.limits import calm_seconds_before_stop, settled_after_s
+from faultline.limits import calm_seconds_before_stop, nudge_pause_max_s, settled_after_s
 from faultline.model import (
     OURSELVES,
     Ended,
@@ -45,6 +48,7 @@ class Found:
     result: Result | None = None  # of a run that was asked to stop, or whose answer nobody took
     stopped_by: str = ""  # who asked its run to stop
     job: JobState = JobState.ABSENT
+    names: frozenset[str] = frozenset()  # of its records
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Remedy:
     data: dict[str, Any] = field(default_factory=dict)
     about: Fault | None = None  # the fault it is about, for the two fault events
     lost: bool = False  # write a failed result for the run first
+    note: str = ""  # the record that says that it was sent; "": it is sent at every look
 
 
 def remedies(found: Found, policy: Policy) -> Iterator[Remedy]:
@@ -94,6 +99,14 @@ def _came_back(found: Found) -> bool:
 
 
 def _nudges(found: Found, policy: Policy) -> Iterator[Remedy]:
+    waited = int(math.log2(found.age_s / policy.nudge_after_s))
+    nth = waited + int(found.age_s // nudge_pause_max_s)
+    note = keys.nudged(found.status, found.number, nth)
+    if note not in found.names:
+        yield from (replace(remedy, note=note) for remedy in _wanted(found, policy))
+
+
+def _wanted(found: Found, policy: Policy) -> Iterator[Remedy]:
     number = found.number
     if found.status is Status.OPEN:
         yield Remedy(INCIDENT_OPENED)

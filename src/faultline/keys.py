@@ -147,6 +147,11 @@ def calm(day: dt.date, incident_id: str = "") -> str:
     return f"calm/{day:%Y%m%d}/{name}"
 
 
+def nudged(status: str, run: int, nth: int) -> str:
+    """Return the name of the record that an incident which stood still was nudged."""
+    return f"nudges/{status}-{run}-{nth}.json"
+
+
 def receipt(outlet: str) -> str:
     return f"published/{part(outlet)}.json"
 

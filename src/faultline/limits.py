@@ -70,6 +70,7 @@ prompt_log_chars_max = 3_000  # of one container's log in the question
 prompt_events_max = 20
 
 # sweep
+nudge_pause_max_s = 600  # between two nudges of an incident that stands still
 settled_after_s = 3_600  # after closing; no step that began before is still at work then
 
 # patch

@@ -15,7 +15,7 @@ from faultline import keys, views
 from faultline.adapters.stores.memory import MemoryStore
 from faultline.capsule import belongs
 from faultline.errors import NotFound, Rejected, Unavailable
-from faultline.event import RUN_FINISHED, Event, from_json
+from faultline.event import Event, from_json
 from faultline.incidents import Incidents
 from faultline.model import JobState, Policy, Proposal, Result, Run
 from faultline.policy import ANALYZERS
@@ -106,12 +106,7 @@ def _stands(recorded: Proposal, again: Proposal | None) -> bool:
 
 
 def _finished(cause: Event, run: Run) -> Event:
-    return cause.caused(
-        RUN_FINISHED,
-        source=f"/faultline/runs/{run.id}",
-        subject=run.incident_id,
-        data={"run": run.number},
-    )
+    return cause.run_finished(run.incident_id, run.number, {"run": run.number})
 
 
 def _computed(run: Run, first: str) -> bool:

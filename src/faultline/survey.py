@@ -44,6 +44,7 @@ def survey(
         result=result,
         stopped_by=stopped_by,
         job=job(run) if run else JobState.ABSENT,
+        names=names,
     )
 
 

@@ -264,12 +264,8 @@ class Attempt:
             return
         from faultline.adapters.sink import HttpSink
 
-        event = from_json(run.cause).caused(
-            RUN_FINISHED,
-            source=f"/faultline/runs/{run.id}",
-            subject=run.incident_id,
-            data=result.model_dump(mode="json"),
-        )
+        data = result.model_dump(mode="json")
+        event = from_json(run.cause).run_finished(run.incident_id, run.number, data)
         try:
             HttpSink(address, sleep=time.sleep).send(event)
         except FaultlineError as error:

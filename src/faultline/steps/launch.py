@@ -13,7 +13,7 @@ from faultline import keys, views
 from faultline.correlate import node_of
 from faultline.diagnosis import diagnose
 from faultline.diagnosis.render import investigation
-from faultline.event import RUN_FINISHED, Event, to_json
+from faultline.event import Event, to_json
 from faultline.incidents import content
 from faultline.ledger import Answer, Say, admit
 from faultline.model import Incident, Result, Run, RunStatus, Verdict, Wish
@@ -31,8 +31,16 @@ def launch(event: Event, ports: Ports) -> Event | None:
     seen = ports.incidents.snapshot(incident.id)
     if seen.closed(incident.id):
         return None
-    if seen.packaged(incident.id, asked_for(event)[0]):
+    number = asked_for(event)[0]
+    if seen.packaged(incident.id, number):
         return None  # it was heard
+    if ended := seen.result(incident.id, number):
+        return event.run_finished(incident.id, number, ended.model_dump(mode="json"))
+    return investigated(event, incident, ports)
+
+
+def investigated(event: Event, incident: Incident, ports: Ports) -> Event | None:
+    """Answer with the analyzers, start an agent, or let the run wait for one."""
     run, verdict = plan(event, incident, ports)
     if run.engine != ANALYZERS and ports.incidents.run(incident.id, run.number) is None:
         answer = ask(run, incident, ports)
@@ -46,16 +54,10 @@ def launch(event: Event, ports: Ports) -> Event | None:
             run = run.model_copy(update=alone)
     if run.engine == ANALYZERS:
         conclude(run, incident, verdict, ports)
-    result = ports.incidents.result(incident.id, run.number)
-    if result is None:
-        start(run, ports)
-        return None
-    return event.caused(
-        RUN_FINISHED,
-        source=f"/faultline/runs/{run.id}",
-        subject=incident.id,
-        data=result.model_dump(mode="json"),
-    )
+    if result := ports.incidents.result(incident.id, run.number):
+        return event.run_finished(incident.id, run.number, result.model_dump(mode="json"))
+    start(run, ports)
+    return None
 
 
 def plan(event: Event, incident: Incident, ports: Ports) -> tuple[Run, Verdict]:

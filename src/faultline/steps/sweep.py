@@ -36,16 +36,24 @@ def sweep(event: Event, ports: Ports) -> Event | None:
     for claim in ports.incidents.unopened():
         ports.sink.send(from_json(claim.event))
     for incident_id in looked_at(ports.incidents, now, ports.policy.sweep_days, step=keys.SWEEP):
-        found = seen(incident_id, now, ports)
-        for remedy in remedies(found, ports.policy) if found else ():
-            if remedy.lost and found:
-                bury(found, now, ports)
-            ports.sink.send(nudge(event, incident_id, remedy, ports.incidents))
-        if found and at_rest(found):
-            ports.incidents.settle(incident_id, keys.SWEEP, at=now)
+        if found := seen(incident_id, now, ports):
+            heal(found, incident_id, event, now, ports)
     for call in calls(event, "/faultline/sweep", ports.incidents, job, ports.policy, now):
         ports.sink.send(call)
     return None
+
+
+def heal(found: Found, incident_id: str, event: Event, now: dt.datetime, ports: Ports) -> None:
+    """Send what an incident lacks; note each nudge, and that nothing will ever be missing."""
+    for remedy in remedies(found, ports.policy):
+        if remedy.lost:
+            bury(found, now, ports)
+        sent = nudge(event, incident_id, remedy, ports.incidents)
+        ports.sink.send(sent)
+        if remedy.note:
+            ports.incidents.note_announced(incident_id, sent, at=now, name=remedy.note)
+    if at_rest(found):
+        ports.incidents.settle(incident_id, keys.SWEEP, at=now)
 
 
 def seen(incident_id: str, now: dt.datetime, ports: Ports) -> Found | None:

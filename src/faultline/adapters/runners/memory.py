@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from faultline import keys
-from faultline.event import RUN_FINISHED, Event, from_json
+from faultline.event import Event, from_json
 from faultline.incidents import Incidents
 from faultline.model import JobState, Result, Run
 
@@ -40,12 +40,8 @@ class InlineRunner:
         run = self.started[f"{result.incident_id}-{result.run}"]
         incidents.record(run.incident_id, keys.run_record(run.number, keys.RESULT), result)
         self.lose(run)
-        return from_json(run.cause).caused(
-            RUN_FINISHED,
-            source=f"/faultline/runs/{run.id}",
-            subject=run.incident_id,
-            data=result.model_dump(mode="json"),
-        )
+        data = result.model_dump(mode="json")
+        return from_json(run.cause).run_finished(run.incident_id, run.number, data)
 
     def lose(self, run: Run) -> None:
         """End a run without a word, as a node that vanishes does."""

@@ -25,7 +25,7 @@ from faultline.settings import Settings
 NAME = "context/observability.json"
 POD = "checkout-vxn7njk876-zv8zp"
 CHECKOUT = Resource(kind="Deployment", namespace="shop", name="checkout")
-WEB = CHECKOUT.model_copy(update={"name": "web"})
+PAYOUTS = CHECKOUT.model_copy(update={"name": "payouts"})
 
 
 def gathered(*sources: Source, about: Resource = CHECKOUT) -> tuple[World, Any]:
@@ -189,12 +189,12 @@ def test_what_prometheus_measured_is_part_of_it_beside_a_cluster_that_has_no_ser
 
 @pytest.mark.covers("S3-31")
 def test_without_an_address_of_prometheus_nobody_is_asked_and_nothing_is_amiss() -> None:
-    settings = Settings(recorded_cluster=str(example("healthy-1")), prometheus_url="")
+    settings = Settings(recorded_cluster=str(example("account-missing")), prometheus_url="")
     store = MemoryStore()
 
     sources = bootstrap.sources(settings, store)
     asked = bootstrap.sources(settings.model_copy(update={"prometheus_url": "http://p"}), store)
-    world, found = gathered(*[s for s in sources if s.name == "cluster"], about=WEB)
+    world, found = gathered(*[s for s in sources if s.name == "cluster"], about=PAYOUTS)
 
     assert [source.name for source in sources] == ["alert", "cluster"]
     assert [source.name for source in asked] == ["alert", "cluster", "prometheus"]

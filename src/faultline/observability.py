@@ -84,6 +84,19 @@ def observed(files: Mapping[str, bytes], missing: Mapping[str, str]) -> Object:
     }
 
 
+def crashing(found: Object) -> Iterator[str]:
+    """Yield a pod that had an earlier life and is held back from the next, with what is known."""
+    for pod in found["pods"]:
+        ended = [log for log in pod["logs"] if log["state"] == "previous"]
+        held = [event for event in pod["k8s_events"] if event["reason"] == "BackOff"]
+        if ended and held:
+            lines = sum(log["lines"][1] - log["lines"][0] + 1 for log in pod["logs"])
+            yield (
+                f"{pod['pod']}, {lines} lines of logs and {len(pod['k8s_events'])} k8s events "
+                f"in {NAME}; {held[0]['message']}; last line: {''.join(ended[0]['last'][-1:])}"
+            )
+
+
 def _log(section: Section) -> Object:
     return {
         "container": section.container,

@@ -211,3 +211,25 @@ def test_where_nothing_was_observed_there_is_no_such_file() -> None:
     assert found is None
     assert NAME not in world.incidents.capsule(world.only).names()
     assert "observability" not in world.incidents.capsule(world.only).text("PROMPT.md")
+
+
+@pytest.mark.covers("S3-33")
+def test_a_crashing_pod_is_said_in_the_log_with_its_last_words_and_where_the_rest_is(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "faultline.steps.context")
+
+    world, found = gathered()
+    calm = [record for record in caplog.records if "Houston" in record.getMessage()]
+    gathered(cluster("account-missing"), about=PAYOUTS)
+
+    told = [record for record in caplog.records if "Houston" in record.getMessage()]
+    assert told == calm  # whose container never ran is not crashing
+    first = next(record for record in told if POD in record.getMessage())
+    assert first.getMessage().startswith(f"Houston, we have a crashing pod: {POD}, ")
+    assert f"in {NAME}; Back-off restarting failed container" in first.getMessage()
+    assert first.incident == world.only  # type: ignore[attr-defined]
+    pod = next(pod for pod in found["pods"] if pod["pod"] == POD)
+    [ended] = [log for log in pod["logs"] if log["state"] == "previous"]
+    assert first.getMessage().endswith(f"last line: {ended['last'][-1]}")
+    assert len(told) == 2

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections import Counter
 from collections.abc import Mapping
 
@@ -18,6 +19,8 @@ from faultline.incidents import content
 from faultline.model import Incident, Index
 from faultline.ports import Ports
 from faultline.redact import Redactor, tally
+
+log = logging.getLogger(__name__)
 
 
 def context(event: Event, ports: Ports) -> Event | None:
@@ -74,6 +77,9 @@ def observe(
     if not there:
         return []
     files = {name: ports.incidents.read(incident.id, name) for name in there}
-    text = json.dumps(observability.observed(files, missing), indent=1, ensure_ascii=False)
+    found = observability.observed(files, missing)
+    for pod in observability.crashing(found):
+        log.info("Houston, we have a crashing pod: %s", pod, extra={"incident": incident.id})
+    text = json.dumps(found, indent=1, ensure_ascii=False)
     ports.incidents.record(incident.id, observability.NAME, f"{text}\n".encode())
     return [observability.NAME]

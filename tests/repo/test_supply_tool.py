@@ -100,35 +100,40 @@ CLEAN = [{"name": n, "version": v, "vulns": []} for n, v in supply.pins(LOCK)]
 # "No known vulnerabilities found" on standard error
 SKIPPED = json.loads((FIXTURES / "pip-audit/skipped.json").read_text("utf-8"))["dependencies"]
 
-FAKE = """#!{python}
-import json, sys
-said = json.load(open({answers!r}))
-file = sys.argv[sys.argv.index("--requirement") + 1]
-sys.stderr.write("No known vulnerabilities found\\n")
-told = said["canary" if "canary" in file else "lock"]
-told = told if isinstance(told, str) else json.dumps({{"dependencies": told, "fixes": []}})
-sys.stdout.write(told)
+FAKE = """#!/bin/sh
+echo "No known vulnerabilities found" >&2
+case "$*" in *canary*) /bin/cat {0}/canary.json ;; *) /bin/cat {0}/lock.json ;; esac
 """
 
 
-def gate(folder: Path, canary: Any, lock: Any) -> tuple[int, str]:
-    """Run the gate with an auditor on its path that says this."""
-    (folder / "lock.txt").write_text(LOCK)
-    answers = folder / "answers.json"
-    answers.write_text(json.dumps({"canary": canary, "lock": lock}))
-    program = folder / "pip-audit"
-    program.write_text(FAKE.format(python=sys.executable, answers=str(answers)))
-    program.chmod(0o700)
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tools/supply.py"), "audit", str(folder / "lock.txt")],
-        env={"PATH": str(folder)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stderr
+class Gate:
+    """The gate with an auditor on its path that says what it is told to."""
+
+    def __init__(self, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.folder, self.capsys = folder, capsys
+        (folder / "lock.txt").write_text(LOCK)
+        program = folder / "pip-audit"
+        program.write_text(FAKE.format(folder))
+        program.chmod(0o700)
+
+    def __call__(self, canary: Any, lock: Any) -> tuple[int, str]:
+        for name, told in (("canary", canary), ("lock", lock)):
+            text = told if isinstance(told, str) else json.dumps({"dependencies": told})
+            (self.folder / f"{name}.json").write_text(text)
+        code = supply.main(["audit", str(self.folder / "lock.txt")])
+        return code, self.capsys.readouterr().err
 
 
-def test_a_lock_that_was_judged_whole_and_is_clean_passes(tmp_path: Path) -> None:
-    assert gate(tmp_path, [BAD], CLEAN) == (0, "")
+@pytest.fixture
+def gate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Gate:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return Gate(tmp_path, capsys)
+
+
+def test_a_lock_that_was_judged_whole_and_is_clean_passes(gate: Gate) -> None:
+    assert gate([BAD], CLEAN) == (0, "")
 
 
 @pytest.mark.covers("SUP-02")
@@ -148,19 +153,18 @@ def test_a_lock_that_was_judged_whole_and_is_clean_passes(tmp_path: Path) -> Non
     ],
 )
 def test_whatever_was_not_judged_or_is_bad_fails(
-    canary: Any, lock: Any, reason: str, tmp_path: Path
+    canary: Any, lock: Any, reason: str, gate: Gate
 ) -> None:
-    code, said = gate(tmp_path, canary, lock)
+    code, said = gate(canary, lock)
 
     assert code == 1
     assert reason in said
 
 
-def test_without_an_auditor_nothing_passes(tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "tools/supply.py"), "audit"],
-        env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def test_without_an_auditor_nothing_passes(gate: Gate) -> None:
+    (gate.folder / "pip-audit").unlink()
 
-    assert done.returncode == 1
-    assert "expected pip-audit" in done.stderr
+    code, said = gate([BAD], CLEAN)
+
+    assert code == 1
+    assert "expected pip-audit" in said

@@ -21,6 +21,7 @@ from faultline.incidents import Incidents
 from faultline.logs import LEVELS
 from faultline.model import Amount, Budgets, PatchRules, Policy, Severity
 from faultline.ports import Manifests, Outlet, Ports, Runner, Sink, Source
+from faultline.sections import CleanupPolicy
 from faultline.settings import ENGINES, Settings, listed, load, value
 from faultline.store import Store
 from faultline.traces import Spans
@@ -69,6 +70,9 @@ def check(settings: Settings) -> None:
         raise Rejected(
             f"agent_runtime.agent_command: expected a program that can be run, got {command[0]!r}"
         )
+    if runtime.cleanup not in set(CleanupPolicy):
+        names = ", ".join(CleanupPolicy)
+        raise Rejected(f"agent_runtime.cleanup: expected {names}, got {runtime.cleanup!r}")
     for name in ("manifests", "recorded_cluster"):
         folder = str(value(settings, name))
         if folder and not Path(folder).is_dir():
@@ -197,12 +201,17 @@ def runner(settings: Settings) -> Runner:
         return KubernetesRunner(template)
     from faultline.adapters.runners.subprocess import SubprocessRunner
 
+    runtime = settings.agent_runtime
+    kept = {
+        "AGENT_RUNTIME_CLEANUP": runtime.cleanup,
+        "AGENT_RUNTIME_RETENTION": str(runtime.workspace_retention_hours),
+    }
     return SubprocessRunner(
-        Path(settings.agent_runtime.workspace_root).absolute(),
+        Path(runtime.workspace_root).absolute(),
         store_url=settings.store,
         sink_url=settings.sink,
-        grace_s=settings.agent_runtime.graceful_shutdown_seconds,
-        env=os.environ | model(settings, key=True),
+        grace_s=runtime.graceful_shutdown_seconds,
+        env=os.environ | kept | model(settings, key=True),
     )
 
 

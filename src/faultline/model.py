@@ -394,6 +394,7 @@ class Result(Value):
     completed_at: AwareDatetime
     engine: str = ""
     model: str = ""
+    skill: str = ""  # that its engine was given, <name>@sha256:<64 hex> of its files
     tokens: int = 0
     cost_usd: float = 0.0
     outputs: tuple[Output, ...] = ()

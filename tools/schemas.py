@@ -20,8 +20,8 @@ REPO = Path(__file__).parents[1]
 HEAD = "# Made by tools/schemas.py from the models: change those. One EventType for each event.\n"
 EXAMPLE_HEAD = """\
 # yaml-language-server: $schema=../docs/schemas/config/faultline.json
-# How runs are done, with the defaults. Copy what you change into faultline.yaml, or name this file:
-# faultline --config configs/agent-runtime.yaml dev. The environment (in brackets) wins over the file.
+# How runs are done, with the defaults. Copy what you change into faultline.yaml, or name this
+# file: faultline --config configs/agent-runtime.yaml dev. The environment (in brackets) wins.
 # Made by tools/schemas.py from the settings. A key of a model comes from FAULTLINE_MODEL_KEY or
 # FAULTLINE_MODEL_KEY_FILE, never from here. All other settings: docs/operate.md.
 """
@@ -35,7 +35,9 @@ def files() -> dict[Path, str]:
     }
     manifests = yaml.safe_dump_all([event_type(type) for type in EVENTS], sort_keys=False)
     made[REPO / "infra" / "knative" / "eventtypes.yaml"] = HEAD + manifests
-    made[REPO / "docs/schemas/config/faultline.json"] = json.dumps(settings_schema(), indent=2) + "\n"
+    made[REPO / "docs/schemas/config/faultline.json"] = (
+        json.dumps(settings_schema(), indent=2) + "\n"
+    )
     made[REPO / "configs/agent-runtime.yaml"] = example()
     return made
 

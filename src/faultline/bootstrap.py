@@ -59,6 +59,22 @@ def ports(settings: Settings, store: Store, sink: Sink, *, console: TextIO) -> P
 
 def check(settings: Settings) -> None:
     """Raise Rejected, naming it, for a setting that nothing here could work with."""
+    _check_runtime(settings)
+    for name in ("manifests", "recorded_cluster"):
+        folder = str(value(settings, name))
+        if folder and not Path(folder).is_dir():
+            raise Rejected(f"{name}: expected a folder, got {folder!r}")
+    if settings.log_level.lower() not in LEVELS:
+        levels = ", ".join(LEVELS)
+        raise Rejected(f"log_level: expected one of {levels}, got {settings.log_level!r}")
+    if settings.templates:
+        from faultline.views import check_templates
+
+        check_templates(settings.templates)
+    spans(settings)
+
+
+def _check_runtime(settings: Settings) -> None:
     runtime = settings.agent_runtime
     if runtime.engine not in ENGINES:
         names = ", ".join(ENGINES)
@@ -73,18 +89,6 @@ def check(settings: Settings) -> None:
     if runtime.cleanup not in set(CleanupPolicy):
         names = ", ".join(CleanupPolicy)
         raise Rejected(f"agent_runtime.cleanup: expected {names}, got {runtime.cleanup!r}")
-    for name in ("manifests", "recorded_cluster"):
-        folder = str(value(settings, name))
-        if folder and not Path(folder).is_dir():
-            raise Rejected(f"{name}: expected a folder, got {folder!r}")
-    if settings.log_level.lower() not in LEVELS:
-        levels = ", ".join(LEVELS)
-        raise Rejected(f"log_level: expected one of {levels}, got {settings.log_level!r}")
-    if settings.templates:
-        from faultline.views import check_templates
-
-        check_templates(settings.templates)
-    spans(settings)
 
 
 def renderer() -> Render | None:

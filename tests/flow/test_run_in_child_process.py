@@ -236,7 +236,18 @@ pathlib.Path("output/artifacts/probe.json").write_text(json.dumps(found))
 
 
 @pytest.mark.covers(
-    *("S0-15", "S0-19", "S1-019", "S1-020", "S1-039", "S1-041", "S1-057", "S1-059", "S1-063")
+    *(
+        "S0-15",
+        "S0-19",
+        "S1-019",
+        "S1-020",
+        "S1-039",
+        "S1-041",
+        "S1-057",
+        "S1-058",
+        "S1-059",
+        "S1-063",
+    )
 )
 def test_the_engine_finds_its_workspace_and_a_clean_environment(laptop):
     run = laptop.run(command=[*PYTHON, PROBE])

@@ -82,7 +82,7 @@ def test_an_open_umask_opens_nothing(tmp_path):
     assert stat.S_IMODE((made.path / "PROMPT.md").stat().st_mode) == 0o600
 
 
-@pytest.mark.covers("S1-024", "S1-025")
+@pytest.mark.covers("S1-024", "S1-025", "S1-115")
 @pytest.mark.parametrize(
     "name", ["../x", "/etc/x", "a/../../x", "context/../../x", "..", ".", "home/../../../x"]
 )

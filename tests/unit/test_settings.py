@@ -14,6 +14,8 @@ import pytest
 import yaml
 
 from faultline import bootstrap
+from faultline.adapters.runners.kubernetes import KubernetesRunner
+from faultline.adapters.runners.subprocess import SubprocessRunner
 from faultline.errors import Rejected
 from faultline.model import Policy
 from faultline.settings import ENGINES, SECTIONS, Settings, fields, load, secret, value
@@ -243,6 +245,18 @@ def test_the_engines_are_those_of_the_table() -> None:
     table = tomllib.loads((ROOT / "src/faultline/agent/engines.toml").read_text("utf-8"))
 
     assert {*ENGINES, "loop-recorded"} == set(table)  # that one is `replay`'s
+
+
+@pytest.mark.covers("S1-120")
+def test_runs_are_jobs_where_an_image_is_named_and_else_child_processes(tmp_path: Path) -> None:
+    file = write("agent_runtime: {cleanup: delete_after, workspace_retention_hours: 1.5}\n")
+    here = bootstrap.runner(load({"FAULTLINE_STORE": f"file://{tmp_path}"}, file=file)[0])
+    jobs = bootstrap.runner(load({"FAULTLINE_JOB_IMAGE": "agent@sha256:0"})[0])
+
+    assert isinstance(jobs, KubernetesRunner)
+    assert isinstance(here, SubprocessRunner)
+    assert here._env["AGENT_RUNTIME_CLEANUP"] == "delete_after"
+    assert here._env["AGENT_RUNTIME_RETENTION"] == "1.5"
 
 
 POLICY_FIELDS = {

@@ -313,7 +313,7 @@ def test_each_account_may_do_what_it_is_for_and_nothing_more():
 def test_what_the_page_says_of_the_agents_account_is_what_its_role_says():
     page = (KNATIVE / "README.md").read_text("utf-8")
     asked = re.findall(r"^kubectl auth can-i (\w+) (\S+) .*--as=\$AGENT +# (yes|no)$", page, re.M)
-    [account] = [a for a in named("ServiceAccount", "agent")]
+    [account] = named("ServiceAccount", "agent")
     may = {
         (verb, resource)
         for _, rule in rules_of("agent")

@@ -29,7 +29,7 @@ def ended(tmp_path):
     return make
 
 
-@pytest.mark.covers("S1-011")
+@pytest.mark.covers("S1-011", "S1-088")
 @pytest.mark.parametrize(
     ("policy", "after_success", "after_failure", "after_80_hours"),
     [

@@ -53,6 +53,7 @@ def test_the_module_and_the_contract_show_the_layout_as_it_is(name):
     assert shown.search((ROOT / "agent-job/README.md").read_text("utf-8"))
 
 
+@pytest.mark.covers("S1-026")
 def test_the_layout_is_private_from_the_start(workspace):
     modes = {
         str(p.relative_to(workspace.path)): stat.S_IMODE(p.stat().st_mode)

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 import faultline.agent.workspace
-from faultline.agent.workspace import FOLDERS, Workspace, collect, skill, skill_version
+from faultline.agent.skills import skill, skill_version
+from faultline.agent.workspace import FOLDERS, Workspace, collect
 from faultline.errors import Rejected, Unavailable
 from faultline.model import Run
 

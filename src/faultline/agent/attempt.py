@@ -20,11 +20,11 @@ from typing import TypeVar
 
 from faultline import keys
 from faultline.adapters.runners.processes import Known
-from faultline.agent import engines, outcome, process, rights
+from faultline.agent import engines, outcome, process, rights, skills
 from faultline.agent.engines import Engine
 from faultline.agent.process import Exit
 from faultline.agent.retention import retention
-from faultline.agent.workspace import Collected, Workspace, collect, skill, skill_version
+from faultline.agent.workspace import Collected, Workspace, collect
 from faultline.errors import FaultlineError, NotFound, Rejected, TryAgain
 from faultline.event import RUN_FINISHED, from_json
 from faultline.incidents import Incidents
@@ -96,7 +96,7 @@ class Attempt:
             argv = engines.command(engine, self._run, self._environment)
             if engine.asks_cluster:
                 rights.check_ours(self._run, engines.reachable(engine, self._environment))
-            self._workspace.lay_out(self._files() | _home(engine) | self._skill())
+            self._workspace.lay_out(self._files() | _home(engine) | skills.given(self._environment))
         except Rejected as error:
             log.warning("not started: %s", error, extra=self._about)
             return Exit(None, error=str(error))
@@ -134,16 +134,6 @@ class Attempt:
         Known.of(pid).write(self._workspace.beside("engine"))
         words = (shlex.join(argv), self._workspace.path, pid)
         log.info("engine started: %s in %s, process %d", *words, extra=self._about)
-
-    def _skill(self) -> dict[str, bytes]:
-        source = self._environment.get("AGENT_RUNTIME_SKILLS_SOURCE")
-        return skill(Path(source)) if source else {}
-
-    def _skill_version(self) -> str:
-        try:
-            return skill_version(self._skill())
-        except Rejected:  # then nothing was started, and the log says why
-            return ""
 
     def _files(self) -> dict[str, bytes]:
         """Return what the engine finds. Raises Rejected unless it is the evidence of `run.json`."""
@@ -222,7 +212,7 @@ class Attempt:
             completed_at=over,
             engine=run.engine,
             model=(said.model if said else "") or run.model,
-            skill=self._skill_version(),
+            skill=skills.version_given(self._environment),
             tokens=said.tokens if said else 0,
             cost_usd=said.cost_usd if said else 0.0,
             outputs=patiently(lambda: incidents.outputs(run.incident_id, run.number)),

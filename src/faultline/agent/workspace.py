@@ -22,7 +22,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
 import itertools
 import os
 import shutil
@@ -116,34 +115,6 @@ class Workspace:
             self.path, onerror=lambda _, path, why: problems.append(f"{path}: {_why(why[1])}")
         )
         return problems
-
-
-def skill_version(files: Mapping[str, bytes]) -> str:
-    """Return `<name>@sha256:<64 hex>` of the files that `skill` found: the same for the same files.
-
-    "" without any.
-    """
-    if not files:
-        return ""
-    digest = hashlib.sha256()
-    for name, data in sorted(files.items()):
-        digest.update(f"{name}\0{len(data)}\0".encode("utf-8", "surrogateescape") + data)
-    return f"{next(iter(files)).split('/')[2]}@sha256:{digest.hexdigest()}"
-
-
-def skill(source: Path) -> dict[str, bytes]:
-    """Return a skill's files as the workspace has them: `.claude/skills/<its name>/…`.
-
-    Raises Rejected unless `SKILL.md`, `references/` and `scripts/` are there.
-    """
-    parts = {"SKILL.md": Path.is_file, "references": Path.is_dir, "scripts": Path.is_dir}
-    if missing := [part for part, there in parts.items() if not there(source / part)]:
-        raise Rejected(f"expected a skill at {source}, but it has no {', '.join(missing)}")
-    files = (
-        path for path in sorted(source.rglob("*")) if path.is_file() and ".git" not in path.parts
-    )
-    folder = f".claude/skills/{source.resolve().name}"
-    return {f"{folder}/{path.relative_to(source)}": path.read_bytes() for path in files}
 
 
 @dataclass

@@ -137,6 +137,8 @@ def policy(settings: Settings) -> Policy:
         runs_per_workload=settings.runs_per_workload,
         wait_max_s=settings.wait_max_s,
         budgets=budgets(settings),
+        max_healing_attempts=settings.max_healing_attempts,
+        healing_quiet_s=settings.healing_quiet_days * 86_400,
         nudge_after_s=settings.nudge_after_s,
         quiet_s=settings.quiet_s,
         close_after_s=settings.close_after_s,

@@ -325,6 +325,10 @@ def messengers(settings: Settings) -> Sequence[Outlet]:
             author=settings.author,
         )  # fmt: skip
         found.append(mail)
+    if settings.kubernetes_events:
+        from faultline.adapters.outlets.kubernetes_events import EventsOutlet
+
+        found.append(EventsOutlet(settings.cluster, clock=now))
     if len({outlet.name for outlet in found}) < len(found):
         raise Rejected("notify_url: expected another chat than Slack beside slack_token")
     return found

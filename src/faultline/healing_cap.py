@@ -19,7 +19,7 @@ from faultline.model import OURSELVES, Diagnosis, Incident, Policy, Proposal, Re
 from faultline.policy import ANALYZERS
 
 REACHED = "HealingCapReached"
-NO_AGENT = "the healing cap of this workload is reached"
+HELD_BACK = "the healing cap of this workload is reached"
 
 
 def is_pull(receipt: Receipt) -> bool:
@@ -75,7 +75,7 @@ def capped(run: Run, incident: Incident, incidents: Incidents, policy: Policy) -
     found = score(incident.key, incidents, but=incident.id)
     if found < policy.max_healing_attempts:
         return run
-    because = run.because if run.engine == ANALYZERS else NO_AGENT
+    because = run.because if run.engine == ANALYZERS else HELD_BACK
     said = sentence(incident.key, found, policy.max_healing_attempts)
     told = {"engine": ANALYZERS, "model": "", "because": because, "capped": said}
     return run.model_copy(update=told)
@@ -100,7 +100,7 @@ def no_change(run: Run | None, diagnosis: Diagnosis) -> Proposal | None:
     """Return the empty proposal of a run that was capped; None for any other."""
     if run is None or not run.capped:
         return None
-    return Proposal(refused={"every change": run.capped} if diagnosis.changes else {})
+    return Proposal(refused={"every change": HELD_BACK} if diagnosis.changes else {})
 
 
 def _forgive_the_quiet(

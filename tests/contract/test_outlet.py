@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from chat_world import Channel
+from events_fake import EventsFake
 from github_fake import GitHubFake
 from outlet_world import FILE, Hour, git, report, repository
 from slack_fake import CHANNEL, TOKEN, SlackFake
@@ -19,11 +20,12 @@ from faultline.adapters.outlets.discord import DiscordOutlet
 from faultline.adapters.outlets.dry_run import DryRunOutlet
 from faultline.adapters.outlets.git import GitOutlet
 from faultline.adapters.outlets.github import GitHubOutlet
+from faultline.adapters.outlets.kubernetes_events import EventsOutlet
 from faultline.adapters.outlets.slack import SlackOutlet, SlackWebhookOutlet
 from faultline.adapters.outlets.teams import TeamsOutlet
 from faultline.adapters.outlets.webhook import WebhookOutlet
 from faultline.errors import Unavailable
-from faultline.model import Report
+from faultline.model import Report, Resource
 from faultline.ports import Outlet
 
 
@@ -181,10 +183,28 @@ class Mail(Place):
         self.server.stop()
 
 
+class Events(Place):
+    edits = False
+
+    def __init__(self, folder: Path) -> None:
+        self.fake = EventsFake()
+        self.outlet = EventsOutlet("prod", clock=Hour(), write=self.fake.write())
+
+    def report(self) -> Report:
+        told = report()
+        pod = Resource(kind="Pod", namespace="shop", name="api-0")
+        fault = told.incident.fault.model_copy(update={"resource": pod})
+        incident = told.incident.model_copy(update={"fault": fault})
+        return told.model_copy(update={"incident": incident})
+
+    def told(self) -> int:
+        return self.fake.said().count("DiagnosisComplete")
+
+
 PLACES = [Console, Dry, Local, BareLocal, Hub, HubInSafeMode, Slack, OnlyHook, Teams, Discord]
 
 
-@pytest.fixture(params=[*PLACES, Webhook, Mail])
+@pytest.fixture(params=[*PLACES, Webhook, Mail, Events])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     make: Callable[[Path], Place] = request.param
     made = make(tmp_path)

@@ -112,6 +112,8 @@ def _forgive_the_quiet(
     if not policy.healing_quiet_s or quiet.total_seconds() < policy.healing_quiet_s:
         return
     forgives = tuple(sorted(_counted(incident.key, incidents, incident.id)))
+    if not forgives:
+        return
     note = f"no incident for {quiet.days} days"
     record = Reset(by=OURSELVES, at=now, note=note, forgives=forgives)
     name = keys.healing_reset(incident.id)

@@ -349,6 +349,17 @@ def test_what_the_live_source_asks_for_its_role_may_read():
     assert asked - granted == {("", "serviceaccounts")}  # nobody may: it is asked for, and said
 
 
+@pytest.mark.covers("S3-74")
+def test_the_console_is_a_process_of_its_own_behind_a_service_of_its_own():
+    [web] = named("Deployment", "web")  # and no Knative Service: its streams stay open, decision 42
+    [container] = pod_of(web)["containers"]
+    [service] = named("Service", "web")
+
+    assert container["args"] == ["web"]
+    assert service["spec"]["selector"] == web["spec"]["selector"]["matchLabels"]
+    assert service["spec"]["ports"][0]["targetPort"] == container["ports"][0]["name"]
+
+
 # Events, an option
 
 

@@ -63,8 +63,8 @@ def test_from_an_alert_to_its_closing_by_hand(person: Person) -> None:
 
     (row,) = until(lambda: person.sees("incidents", "--status", "investigating"))
     id = row["incident"]
-    page = httpx.get(f"http://127.0.0.1:{person.line.port}/")  # the console is in that process
-    assert f'href="/incidents/{id}"' in page.text
+    console = f"http://127.0.0.1:{person.line.port}/"  # is in that process
+    until(lambda: f'href="/incidents/{id}"' in httpx.get(console).text)
     assert id in json.dumps(person.sees("show", "last"))
     assert "still going" in person.types("retry", "last", code=1)
 

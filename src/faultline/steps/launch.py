@@ -13,6 +13,7 @@ from faultline import keys, views
 from faultline.correlate import node_of
 from faultline.diagnosis import diagnose
 from faultline.diagnosis.render import investigation
+from faultline.errors import Busy
 from faultline.event import Event, to_json
 from faultline.incidents import content
 from faultline.ledger import Answer, Say, admit
@@ -50,13 +51,13 @@ def investigated(event: Event, incident: Incident, ports: Ports) -> Event | None
             ports.incidents.put_view(incident.id, keys.README, page)
             return None
         if answer.say is Say.WITHOUT:
-            alone = {"engine": ANALYZERS, "model": "", "because": answer.reason}
-            run = run.model_copy(update=alone)
+            run = alone(run, answer.reason)
+    if run.engine != ANALYZERS:
+        run = start(run, ports)
     if run.engine == ANALYZERS:
         conclude(run, incident, verdict, ports)
     if result := ports.incidents.result(incident.id, run.number):
         return event.run_finished(incident.id, run.number, result.model_dump(mode="json"))
-    start(run, ports)
     return None
 
 
@@ -130,9 +131,26 @@ def conclude(run: Run, incident: Incident, verdict: Verdict, ports: Ports) -> No
     incidents.record(run.incident_id, keys.run_record(run.number, keys.RESULT), result)
 
 
-def start(run: Run, ports: Ports) -> None:
-    """Record the run and start its Job: both once, however often they are asked for."""
+def start(run: Run, ports: Ports) -> Run:
+    """Record the run and start its Job: both once, however often they are asked for.
+
+    Where its cluster has no room it keeps its slot, and `sweep` asks again at its next look; a run
+    that has waited too long is returned as one that goes without an agent.
+    """
     incidents = ports.incidents
     incidents.record(run.incident_id, keys.run_record(run.number, keys.RUN), run)
-    if not incidents.closed(run.incident_id):  # a person may have closed it meanwhile
+    if incidents.closed(run.incident_id):
+        return run  # a person may have closed it meanwhile
+    try:
         ports.runner.start(run)
+    except Busy as error:
+        waited_s = (ports.clock() - run.created_at).total_seconds()
+        if waited_s >= min(ports.policy.wait_max_s, run.deadline_s):
+            return alone(run, f"it waited {waited_s / 60:.0f} minutes for a Job: {error}")
+        log.warning("run %s has no room: %s", run.id, error, extra={"incident": run.incident_id})
+    return run
+
+
+def alone(run: Run, reason: str) -> Run:
+    """Return the run as the analyzers answer it, with the reason why no agent does."""
+    return run.model_copy(update={"engine": ANALYZERS, "model": "", "because": reason})

@@ -21,7 +21,6 @@ from faultline.event import (
 )
 from faultline.limits import calm_seconds_before_stop, nudge_pause_max_s, settled_after_s
 from faultline.model import (
-    OURSELVES,
     Ended,
     Fault,
     JobState,
@@ -30,6 +29,7 @@ from faultline.model import (
     Run,
     RunStatus,
     Status,
+    Stop,
 )
 
 
@@ -46,7 +46,7 @@ class Found:
     waits: bool = False  # in the queue for an agent: it is called when its turn comes
     run: Run | None = None  # the newest
     result: Result | None = None  # of a run that was asked to stop, or whose answer nobody took
-    stopped_by: str = ""  # who asked its run to stop
+    stop: Stop | None = None  # who asked its run to stop, and why
     job: JobState = JobState.ABSENT
     names: frozenset[str] = frozenset()  # of its records
 
@@ -86,7 +86,7 @@ def at_rest(found: Found) -> bool:
 
 def _calm_tells(found: Found, policy: Policy) -> bool:
     """Has it been calm long enough for `close` to do something: close, or stop the first run?"""
-    stops = found.status is Status.INVESTIGATING and found.number == 1 and not found.stopped_by
+    stops = found.status is Status.INVESTIGATING and found.number == 1 and not found.stop
     return found.calm_s >= policy.close_after_s or (
         stops and found.calm_s >= calm_seconds_before_stop
     )
@@ -97,7 +97,7 @@ def _came_back(found: Found) -> bool:
     if found.over is not None or found.status is not Status.PACKAGED or found.result is None:
         return False
     cancelled = found.result.status is RunStatus.CANCELLED
-    return found.number == 1 and cancelled and found.stopped_by == OURSELVES
+    return bool(found.number == 1 and cancelled and found.stop and found.stop.cleared)
 
 
 def _has_no_job(found: Found, policy: Policy) -> bool:

@@ -308,10 +308,13 @@ class Incidents:
         except NotFound:
             return None
 
-    def stopped_by(self, incident_id: str, number: int) -> str:
-        """Return who asked the run to stop; "" if nobody did."""
-        stop = self._read(incident_id, keys.run_record(number, keys.CANCEL), Stop)
-        return stop.by if stop else ""
+    def stop(self, incident_id: str, number: int) -> Stop | None:
+        """Return who asked the run to stop, and why; None if nobody did."""
+        return self._read(incident_id, keys.run_record(number, keys.CANCEL), Stop)
+
+    def ask_to_stop(self, incident_id: str, number: int, stop: Stop) -> None:
+        """Ask a run to stop, once: the runtime looks for this record."""
+        self.record(incident_id, keys.run_record(number, keys.CANCEL), stop)
 
     def outputs(self, incident_id: str, number: int) -> tuple[Output, ...]:
         """Return the index of what a run has left in the store."""

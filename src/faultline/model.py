@@ -399,7 +399,7 @@ class Result(Value):
     outputs: tuple[Output, ...] = ()
 
 
-OURSELVES = "faultline"  # who closes an incident or stops a run, where no person does
+OURSELVES = "faultline"  # the name by which we close an incident or stop a run
 
 
 class Stop(Value):
@@ -408,6 +408,7 @@ class Stop(Value):
     by: str
     at: AwareDatetime
     reason: str = ""
+    cleared: bool = False  # not a person's wish: its fault has gone, so nobody waits for an answer
 
 
 # room and money

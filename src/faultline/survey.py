@@ -28,8 +28,8 @@ def survey(
         late = tuple(_late(incidents, incident_id, names, closed))
         return Found(status=status, age_s=(now - closed.at).total_seconds(), late=late)
     over = calm(incidents, incident_id, now)
-    stopped_by = incidents.stopped_by(incident_id, number)
-    answered = status is Status.INVESTIGATED or stopped_by
+    stop = incidents.stop(incident_id, number)
+    answered = status is Status.INVESTIGATED or stop
     result = incidents.result(incident_id, number) if answered else None
     run = incidents.run(incident_id, number) if status is Status.INVESTIGATING else None
     since = _since(incidents, incident_id, status, run, result)
@@ -42,7 +42,7 @@ def survey(
         waits=status is Status.READY and incidents.wish(incident_id, number) is not None,
         run=run,
         result=result,
-        stopped_by=stopped_by,
+        stop=stop,
         job=job(run) if run else JobState.ABSENT,
         names=names,
     )

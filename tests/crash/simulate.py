@@ -337,7 +337,7 @@ class Simulation:
 
     def _finish(self, run: Run) -> None:
         def write() -> None:
-            stopped = self.incidents.stopped_by(run.incident_id, run.number)
+            stopped = self.incidents.stop(run.incident_id, run.number)
             result = Result(
                 incident_id=run.incident_id, run=run.number,
                 status=RunStatus.CANCELLED if stopped else RunStatus.FAILED,

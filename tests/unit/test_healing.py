@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 
 import pytest
 
@@ -15,7 +16,7 @@ from faultline.event import (
     RUN_FINISHED,
 )
 from faultline.healing import Found, lost_status, remedies
-from faultline.model import Fault, JobState, Policy, Run, RunStatus, Status
+from faultline.model import Fault, JobState, Policy, Result, Run, RunStatus, Status, Stop
 
 NOW = dt.datetime(2026, 11, 21, 10, 0, tzinfo=dt.UTC)
 POLICY = Policy(nudge_after_s=120)
@@ -96,3 +97,34 @@ def test_a_fault_that_came_while_it_closed_is_told_again() -> None:
     found = Found(status=Status.CLOSED, age_s=0, late=(FAULT,))
 
     assert [(e.type, e.about) for e in remedies(found, POLICY)] == [(FAULT_DETECTED, FAULT)]
+
+
+def nudges(seconds: range) -> list[int]:
+    """Look at an incident that stands still at these ages; return those at which it is nudged."""
+    noted: set[str] = set()
+    at = []
+    for age_s in seconds:
+        found = Found(status=Status.OPEN, age_s=age_s, names=frozenset(noted))
+        for remedy in remedies(found, POLICY):
+            noted.add(remedy.note)
+            at.append(age_s)
+    return at
+
+
+def test_the_pause_between_two_nudges_doubles_up_to_ten_minutes() -> None:
+    looks = nudges(range(0, 4_000, 60))
+
+    assert looks[:3] == [120, 240, 480]
+    assert max(late - early for early, late in itertools.pairwise(looks)) == 600
+
+
+@pytest.mark.parametrize("cleared", [True, False])
+def test_what_came_back_runs_again_if_we_stopped_its_run_and_no_person_did(cleared: bool) -> None:
+    stop = Stop(by="faultline", at=NOW, cleared=cleared)  # a person may have that name
+    result = Result(
+        incident_id=RUN.incident_id, run=1, status=RunStatus.CANCELLED, started_at=NOW,
+        completed_at=NOW, engine="stub",
+    )  # fmt: skip
+
+    again = [(CONTEXT_READY, {"run": 2}, False)] if cleared else []
+    assert said(Status.PACKAGED, 300, result=result, stop=stop) == again

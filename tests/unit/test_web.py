@@ -20,7 +20,7 @@ from faultline.adapters.stores.memory import MemoryStore
 from faultline.errors import Unavailable
 from faultline.event import CONTEXT_READY, INCIDENT_CLOSED, Event, to_json
 from faultline.incidents import Incidents, content
-from faultline.model import Claim, ClosedBecause, Evidence, Resource, Run, Severity
+from faultline.model import Claim, ClosedBecause, Evidence, Resource, Run, Severity, Stop
 from faultline.store import Store
 from faultline.web.app import app
 from faultline.web.guard import POLICY
@@ -451,9 +451,9 @@ def test_a_run_under_way_can_be_cancelled_once(console: Console) -> None:
 
     answer = console.press(f"/incidents/{id}", f"/incidents/{id}/cancel")
 
-    record = json.loads(console.incidents.read(id, keys.run_record(1, keys.CANCEL)))
+    stop = console.incidents.stop(id, 1)
     assert answer.status_code == 303
-    assert record == {"by": "someone at the web console", "at": "2026-11-21T03:32:04Z"}
+    assert stop == Stop(by="someone at the web console", at=NOW)
     page = console.get(f"/incidents/{id}").text
     assert "asked to stop" in page
     assert f"{id}/cancel" not in page

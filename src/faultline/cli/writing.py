@@ -14,7 +14,7 @@ from faultline.cli.common import incidents_of, print_json, resolve, say, setting
 from faultline.errors import Rejected, Unavailable
 from faultline.event import CONTEXT_READY, Event, format_time
 from faultline.incidents import Incidents
-from faultline.model import Closed, ClosedBecause
+from faultline.model import Closed, ClosedBecause, Stop
 from faultline.settings import ENGINES, INGRESS
 
 
@@ -104,8 +104,7 @@ def cancel(arguments: argparse.Namespace) -> int:
         raise Rejected(f"{incident_id} has no run to cancel")
     if memory.result(incident_id, number):
         raise Rejected(f"run {number} of {incident_id} has ended already")
-    record = json.dumps({"by": "cli", "at": format_time(now())}).encode()
-    memory.record(incident_id, keys.run_record(number, keys.CANCEL), record)
+    memory.ask_to_stop(incident_id, number, Stop(by="cli", at=now()))
     said = (
         f"run {number} of {incident_id} is asked to stop; `faultline tail {incident_id}` shows it"
     )

@@ -104,10 +104,11 @@ def saving(run: Run | None, now: dt.datetime) -> str:
 
 
 def stop(run: Run | None, incidents: Incidents, now: dt.datetime) -> None:
-    """Ask a run to stop: its fault has gone. The runtime looks for this record."""
+    """Ask a run to stop: its fault has gone."""
     if run:
-        record = Stop(by=OURSELVES, at=now, reason="the fault has cleared; " + saving(run, now))
-        incidents.record(run.incident_id, keys.run_record(run.number, keys.CANCEL), record)
+        reason = "the fault has cleared; " + saving(run, now)
+        stop = Stop(by=OURSELVES, at=now, reason=reason, cleared=True)
+        incidents.ask_to_stop(run.incident_id, run.number, stop)
 
 
 def ask(incident_id: str, ports: Ports) -> None:

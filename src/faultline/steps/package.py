@@ -15,7 +15,7 @@ from faultline.capsule import images_that_ran, objects
 from faultline.errors import Rejected, TryAgain
 from faultline.event import FIX_FAILED, FIX_VERIFIED, INCIDENT_CLOSED, INCIDENT_PACKAGED, Event
 from faultline.ledger import calls
-from faultline.model import OURSELVES, JobState, Packaged, Proposal, Report, Run, RunStatus
+from faultline.model import JobState, Packaged, Proposal, Report, Run, RunStatus
 from faultline.policy import ANALYZERS
 from faultline.ports import Outlet, Ports
 from faultline.proposal import propose
@@ -53,7 +53,8 @@ def stopped(id: str, number: int, ports: Ports) -> bool:
     """Was the run stopped because its fault had gone? Nobody waits for an answer that is none."""
     result = ports.incidents.result(id, number)
     cancelled = result is not None and result.status is RunStatus.CANCELLED
-    return cancelled and ports.incidents.stopped_by(id, number) == OURSELVES
+    stop = ports.incidents.stop(id, number) if cancelled else None
+    return stop is not None and stop.cleared
 
 
 def tell_the_end(event: Event, ports: Ports) -> None:

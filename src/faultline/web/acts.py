@@ -22,7 +22,7 @@ from faultline.event import (
 )
 from faultline.incidents import Incidents
 from faultline.limits import statement_chars_max
-from faultline.model import Closed, ClosedBecause
+from faultline.model import Closed, ClosedBecause, Stop
 from faultline.views.case import Case
 
 SOURCE = "/faultline/web"
@@ -84,9 +84,7 @@ class Acts:
         case = views.load(self._incidents, id)
         if "cancel" not in self.possible(case) or case.attempt is None:
             raise Rejected("expected a run under way that nobody has cancelled yet")
-        record = {"by": by, "at": format_time(self._clock())}
-        name = keys.run_record(case.attempt.number, keys.CANCEL)
-        self._incidents.record(id, name, (json.dumps(record, indent=2) + "\n").encode())
+        self._incidents.ask_to_stop(id, case.attempt.number, Stop(by=by, at=self._clock()))
 
     def dead_letters(self, *, most: int = 200) -> list[dict[str, Any]]:
         """Return the newest parked events: key, reason, who gave up, and the event if it is one."""

@@ -104,7 +104,7 @@ def _has_no_job(found: Found, policy: Policy) -> bool:
     """Has a slot, and no Job: its cluster had no room. It is asked for at each look, as others wait
     for the slot; there are never more of them than slots."""
     absent = found.status is Status.INVESTIGATING and found.job is JobState.ABSENT
-    return absent and not found.stopped_by and not _past_deadline(found, policy)
+    return absent and not found.stop and not _past_deadline(found, policy)
 
 
 def _nudges(found: Found, policy: Policy) -> Iterator[Remedy]:

@@ -42,7 +42,8 @@ def test_a_run_that_has_no_job_is_asked_for_at_each_look_unless_somebody_stopped
 
     for age_s in (1, 60, 119, 121, 600):
         assert said(Status.INVESTIGATING, age_s, **plain) == [(CONTEXT_READY, {"run": 2}, False)]
-    assert said(Status.INVESTIGATING, 60, stopped_by="anna", **plain) == []
+    stop = Stop(by="anna", at=NOW)
+    assert said(Status.INVESTIGATING, 60, stop=stop, **plain) == []
 
 
 @pytest.mark.parametrize("status", [Status.PACKAGED, Status.CLOSED])

@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 from faultline.redact import text as finder
+from faultline.redact.blocks import Span
 from faultline.redact.documents import dump_json, dump_yaml, load_yaml
 from faultline.redact.objects import Structure
 
@@ -192,9 +193,7 @@ def _forms(secret: str) -> Iterable[bytes]:
             plain.hex().encode(), quote(secret, safe="").encode())  # fmt: skip
 
 
-def _outside(
-    spans: Sequence[finder.Span], markers: Sequence[tuple[int, int]]
-) -> Iterable[finder.Span]:
+def _outside(spans: Sequence[Span], markers: Sequence[tuple[int, int]]) -> Iterable[Span]:
     """Yield the parts of spans that no marker covers. Both are sorted."""
     index = 0
     for start, end, kind in spans:

@@ -10,14 +10,13 @@ from __future__ import annotations
 import logging
 
 from faultline import keys, views
-from faultline.correlate import node_of
 from faultline.diagnosis import diagnose
 from faultline.diagnosis.render import investigation
 from faultline.errors import Busy
 from faultline.event import Event, to_json
 from faultline.incidents import content
-from faultline.ledger import Answer, Say, admit
-from faultline.model import Incident, Result, Run, RunStatus, Verdict, Wish
+from faultline.ledger import Say, admit, wish_of
+from faultline.model import Incident, Result, Run, RunStatus, Verdict
 from faultline.policy import ANALYZERS, engine_for
 from faultline.ports import Ports
 from faultline.steps import asked_for
@@ -44,7 +43,8 @@ def investigated(event: Event, incident: Incident, ports: Ports) -> Event | None
     """Answer with the analyzers, start an agent, or let the run wait for one."""
     run, verdict = plan(event, incident, ports)
     if run.engine != ANALYZERS and ports.incidents.run(incident.id, run.number) is None:
-        answer = ask(run, incident, ports)
+        wish = wish_of(run, incident)
+        answer = admit(wish, ports.incidents, ports.runner.state, ports.policy, run.created_at)
         if answer.say is Say.WAIT:
             log.info("run %s waits: %s", run.id, answer.reason, extra={"incident": incident.id})
             page = views.readme(views.load(ports.incidents, incident.id))
@@ -84,22 +84,6 @@ def plan(event: Event, incident: Incident, ports: Ports) -> tuple[Run, Verdict]:
         cause=to_json(event),
     )
     return run, verdict
-
-
-def ask(run: Run, incident: Incident, ports: Ports) -> Answer:
-    """Ask the ledger whether this run gets an agent now."""
-    wish = Wish(
-        incident_id=run.incident_id,
-        number=run.number,
-        cluster=run.cluster,
-        namespace=run.namespace,
-        key=incident.key,
-        node=node_of(incident.fault),
-        engine=run.engine,
-        severity=incident.fault.severity,
-        since=run.created_at,
-    )
-    return admit(wish, ports.incidents, ports.runner.state, ports.policy, run.created_at)
 
 
 def conclude(run: Run, incident: Incident, verdict: Verdict, ports: Ports) -> None:

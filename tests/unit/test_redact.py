@@ -322,6 +322,26 @@ def test_every_keyword_is_found_wherever_it_stands_also_within_another():
         ]
 
 
+def test_where_to_look_is_known_of_what_was_replaced_without_looking_again():
+    chance = random.Random(9)
+    for _ in range(200):
+        words = [*finder._all_words().families, b" ", b"\n", b"xyzzy", b"= "]
+        text = b"".join(chance.choice(words) for _ in range(60))
+        ends = sorted(chance.sample(range(len(text)), 8))
+        cuts = [(a, b, chance.randrange(1, 40)) for a, b in zip(ends[::2], ends[1::2], strict=True)]
+        parts, at = [], 0
+        for start, end, size in cuts:
+            parts += [text[at:start], b"\0" * size]
+            at = end
+        after = b"".join([*parts, text[at:]])
+
+        moved, seen = finder.moved(finder.places(text), cuts), finder.places(after)
+
+        for keyword, places in seen.items():
+            assert set(places) <= set(moved[keyword])
+        assert all(places == sorted(places) for places in moved.values())
+
+
 def hostile(keyword):
     """Yield what could make a pattern go back and forth: its keyword, and what almost follows."""
     for filler in (b"= ", b"=aB3" * 60):

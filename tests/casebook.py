@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from faultline import keys
+from faultline import healing_cap, keys
 from faultline.capsule import seal
 from faultline.correlate import correlation_key, subject_name
 from faultline.event import FAULT_DETECTED, Event, to_json
@@ -222,10 +222,11 @@ class Casebook:
         id = self.investigated(of, **more)
         self.incidents.record(id, keys.run_record(1, keys.CHANGE), proposal or proposed())
         receipt = Receipt(
-            outlet="github", reference="faultline/fix-api",
+            outlet="github", reference=f"faultline/fix-{id[9:]}", details={"pull": "214"},
             url=url or "https://git.example/shop/deploy/pull/214",
             made_at=T0 + dt.timedelta(seconds=5),
         )  # fmt: skip
+        healing_cap.count(self.incidents.incident(id), receipt, self.incidents)
         self.incidents.record(id, keys.receipt("github"), receipt)
         packaged = Packaged(run=1, at=receipt.made_at, outlets={"github": receipt.url})
         self.incidents.record(id, keys.run_record(1, keys.PACKAGED), packaged)

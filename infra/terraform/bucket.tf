@@ -43,6 +43,7 @@ locals {
     opened    = var.incident_days
     calm      = var.incident_days
     settled   = var.incident_days
+    healing   = var.incident_days
   }
 }
 

@@ -6,12 +6,12 @@ locals {
     bridge  = { read = ["probe.txt", "heartbeats/*", "watch/*", "parked/*"], write = ["README.md", "probe.txt", "synced/*", "heartbeats/*", "watch/*", "payloads/*", "data/*", "parked/*"] }
     triage  = { read = ["probe.txt", "data/*", "claims/*", "cleared/*", "incidents/*", "parked/*"], write = ["probe.txt", "data/*", "claims/*", "opened/*", "ignored/*", "incidents/*", "parked/*"] }
     context = { read = ["probe.txt", "data/*", "payloads/*", "incidents/*", "waiting/*", "parked/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*"] }
-    launch  = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "cleared/*", "ledger/*", "waiting/*", "settled/*", "parked/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "ledger/*", "waiting/*"] }
-    package = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "cleared/*", "ledger/*", "waiting/*", "settled/*", "pace/*", "parked/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "pace/*"] }
+    launch  = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "cleared/*", "ledger/*", "waiting/*", "settled/*", "parked/*", "healing/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "ledger/*", "waiting/*", "healing/*"] }
+    package = { read = ["probe.txt", "data/*", "incidents/*", "claims/*", "cleared/*", "ledger/*", "waiting/*", "settled/*", "pace/*", "parked/*"], write = ["probe.txt", "data/*", "incidents/*", "parked/*", "pace/*", "healing/*"] }
     close   = { read = ["probe.txt", "data/*", "calm/*", "claims/*", "cleared/*", "incidents/*", "waiting/*", "parked/*"], write = ["probe.txt", "data/*", "calm/*", "opened/*", "cleared/*", "incidents/*", "parked/*"] }
     sweep   = { read = ["probe.txt", "calm/*", "claims/*", "opened/*", "cleared/*", "incidents/*", "ledger/*", "waiting/*", "settled/*", "parked/*"], write = ["probe.txt", "data/*", "opened/*", "incidents/*", "settled/*", "parked/*"] }
     verify  = { read = ["probe.txt", "calm/*", "claims/*", "incidents/*", "synced/*", "waiting/*", "settled/*", "parked/*"], write = ["probe.txt", "data/*", "incidents/*", "settled/*", "parked/*"] }
-    web     = { read = ["probe.txt", "claims/*", "cleared/*", "ignored/*", "parked/*", "incidents/*", "ledger/*", "waiting/*", "settled/*"], write = ["incidents/*"] }
+    web     = { read = ["probe.txt", "claims/*", "cleared/*", "ignored/*", "parked/*", "incidents/*", "ledger/*", "waiting/*", "settled/*", "healing/*"], write = ["incidents/*"] }
     agent   = { read = ["incidents/*"], write = ["incidents/*/runs/*"] }
   }
   roles = var.oidc_provider_arn == null ? {} : local.access

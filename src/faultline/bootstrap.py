@@ -137,6 +137,8 @@ def policy(settings: Settings) -> Policy:
         runs_per_workload=settings.runs_per_workload,
         wait_max_s=settings.wait_max_s,
         budgets=budgets(settings),
+        max_healing_attempts=settings.max_healing_attempts,
+        healing_quiet_s=settings.healing_quiet_days * 86_400,
         nudge_after_s=settings.nudge_after_s,
         quiet_s=settings.quiet_s,
         close_after_s=settings.close_after_s,
@@ -323,6 +325,10 @@ def messengers(settings: Settings) -> Sequence[Outlet]:
             author=settings.author,
         )  # fmt: skip
         found.append(mail)
+    if settings.kubernetes_events:
+        from faultline.adapters.outlets.kubernetes_events import EventsOutlet
+
+        found.append(EventsOutlet(settings.cluster, clock=now))
     if len({outlet.name for outlet in found}) < len(found):
         raise Rejected("notify_url: expected another chat than Slack beside slack_token")
     return found

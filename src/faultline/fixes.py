@@ -37,6 +37,15 @@ class Shadow(Value):
     ahead_s: float = 0.0  # how long before `at` our proposal was there
 
 
+class Reset(Value):
+    """`healing/<key>/reset-….json`: these pull requests count no more against the healing cap."""
+
+    by: str
+    at: AwareDatetime
+    note: str = ""
+    forgives: tuple[str, ...] = ()  # digests of the pull requests, as their keys have them
+
+
 class Synced(Value):
     """`synced/<commit>/<what>.json`, and `synced.json` of an incident: a commit is in a cluster."""
 

@@ -52,8 +52,10 @@ WAITING = "waiting/"
 SWEEP = "sweep"
 VERIFY = "verify"
 LEDGER = "ledger/"
+HEALING = "healing/"
 
 INCIDENT_ID = re.compile(r"[0-9]{8}-[a-z0-9-]{1,24}-[0-9a-f]{8}")
+_ATTEMPT = re.compile(rf"({INCIDENT_ID.pattern})\.([0-9a-f]{{16}})\.json")
 _RUN_KEY = re.compile(r"runs/([1-9][0-9]{0,3})/(.+)")
 
 _TYPES = {
@@ -128,6 +130,12 @@ def occurrence_of(name: str) -> tuple[str, str] | None:
     """Take `faults/<occurrence>/<what>.json` apart into occurrence and what."""
     match = re.fullmatch(r"faults/([^/]+)/(detected|cleared)\.json", name)
     return (match[1], match[2]) if match else None
+
+
+def began_at(name: str) -> dt.datetime | None:
+    """Return when the occurrence began that a `faults/…/detected.json` is about; else None."""
+    match = re.fullmatch(r"faults/[^/]+-(\d{8}T\d{12})Z/detected\.json", name)
+    return dt.datetime.strptime(match[1] + "+0000", "%Y%m%dT%H%M%S%f%z") if match else None
 
 
 def seen(occurrence: str, at: dt.datetime) -> str:
@@ -211,6 +219,29 @@ def ledger(line: int) -> str:
 def line_of(key: str) -> int:
     """Return the line of a ledger's key."""
     return int(key.rsplit("/", 1)[1].removesuffix(".json"))
+
+
+def healing(correlation_key: str, name: str = "") -> str:
+    """Return the folder of a workload's pull requests and resets, or the key of one of them."""
+    return f"{HEALING}{correlation_key}/{name}"
+
+
+def attempt(incident_id: str, reference: str) -> str:
+    """Return the name of a pull request in that folder: whose it is, and 16 hex digits of how its
+    outlet names it."""
+    digest = hashlib.sha256(reference.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return f"{checked_incident_id(incident_id)}.{digest}.json"
+
+
+def attempt_of(name: str) -> tuple[str, str] | None:
+    """Take the name of a pull request apart into incident and digest; None if it is a reset."""
+    match = _ATTEMPT.fullmatch(name)
+    return (match[1], match[2]) if match else None
+
+
+def healing_reset(what: str) -> str:
+    """Return the name of a reset in that folder: of a time, or of the incident that brought it."""
+    return f"reset-{part(what)}.json"
 
 
 def waiting(incident_id: str, number: int) -> str:

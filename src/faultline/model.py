@@ -368,6 +368,7 @@ class Run(Value):
     created_at: AwareDatetime
     cause: dict[str, Any]  # structured CloudEvent: the event that asked for it
     because: str = ""  # why no agent was asked, where one would have been
+    capped: str = ""  # why it may propose no change: the healing cap of its workload
 
     @property
     def id(self) -> str:
@@ -528,6 +529,7 @@ class Report(Value):
     links: dict[str, str] = {}
     ending: str = ""  # how the incident was closed, in a sentence; "" while it is open
     held: str = ""  # whether the fix held, in a sentence; "" until that is known
+    capped: str = ""  # why nothing may be proposed: the healing cap, in sentences
 
 
 class Packaged(Value):
@@ -571,6 +573,8 @@ class Policy(Value):
     runs_per_workload: int = 1  # an hour; what a person asks for does not count
     wait_max_s: int = 600  # longer for a slot, and the analyzers answer alone
     budgets: Budgets = Budgets()
+    max_healing_attempts: int = 5  # pull requests of a workload until a person resets; 0: no cap
+    healing_quiet_s: int = 604_800  # so long without an incident counts as a reset; 0: never
     stale_after_s: int = 86_400  # an event farther from now than this opens nothing
     nudge_after_s: int = 120  # how long a step may be silent before `sweep` asks again
     sweep_days: int = 7

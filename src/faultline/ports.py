@@ -84,6 +84,15 @@ class Outlet(Protocol):
         ...
 
 
+@runtime_checkable
+class Early(Outlet, Protocol):
+    """An outlet whose people hear that something is wrong before it is known what."""
+
+    def begun(self, incident: Incident) -> None:
+        """Say it, once: a second call is a no-op. Nobody waits for it."""
+        ...
+
+
 class Sink(Protocol):
     """Where one event goes."""
 

@@ -131,6 +131,9 @@ class Settings(BaseModel):
     )
     email_from: str = setting("", "FAULTLINE_EMAIL_FROM", "address that mail comes from")
     email_to: str = setting("", "FAULTLINE_EMAIL_TO", "addresses to tell, separated by commas")
+    kubernetes_events: bool = setting(
+        False, "FAULTLINE_KUBERNETES_EVENTS", "write Events on the objects that faults are about"
+    )
     templates: str = setting(
         "", "FAULTLINE_TEMPLATES", "folder with your own pull-request.md.j2, chat.md.j2"
     )
@@ -162,6 +165,14 @@ class Settings(BaseModel):
     wait_max_s: int = setting(
         600, "FAULTLINE_WAIT_MAX", "seconds of waiting for an agent, then analyzers alone", ge=0
     )
+    max_healing_attempts: int = setting(
+        5, "FAULTLINE_MAX_HEALING_ATTEMPTS",
+        "pull requests of one workload until a person resets; 0: no cap", ge=0,
+    )  # fmt: skip
+    healing_quiet_days: int = setting(
+        7, "FAULTLINE_HEALING_QUIET_DAYS",
+        "days without an incident after which that count starts anew; 0: never", ge=0,
+    )  # fmt: skip
     nudge_after_s: int = setting(
         120, "FAULTLINE_NUDGE_AFTER", "seconds a step may be silent before sweep asks again", ge=1
     )

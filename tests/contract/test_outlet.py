@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from chat_world import Channel
+from events_fake import EventsFake
 from github_fake import GitHubFake
 from outlet_world import FILE, Hour, git, report, repository
 from slack_fake import CHANNEL, TOKEN, SlackFake
@@ -19,11 +20,13 @@ from faultline.adapters.outlets.discord import DiscordOutlet
 from faultline.adapters.outlets.dry_run import DryRunOutlet
 from faultline.adapters.outlets.git import GitOutlet
 from faultline.adapters.outlets.github import GitHubOutlet
+from faultline.adapters.outlets.kubernetes_events import EventsOutlet
 from faultline.adapters.outlets.slack import SlackOutlet, SlackWebhookOutlet
 from faultline.adapters.outlets.teams import TeamsOutlet
 from faultline.adapters.outlets.webhook import WebhookOutlet
 from faultline.errors import Unavailable
-from faultline.model import Report
+from faultline.healing_cap import is_pull
+from faultline.model import Proposal, Report, Resource
 from faultline.ports import Outlet
 
 
@@ -33,6 +36,7 @@ class Place:
     outlet: Outlet
     finds = True  # its own earlier work; else a lost receipt means a second message
     edits = True  # what it said before; else a later run is another message
+    pulls = False  # is a change proposed there, which counts against the healing cap
 
     def told(self) -> int:
         raise NotImplementedError
@@ -70,6 +74,8 @@ class Dry(Place):
 
 
 class Local(Place):
+    pulls = True
+
     def __init__(self, folder: Path) -> None:
         self.path = repository(folder / "shop")
         self.outlet = GitOutlet(self.path, clock=Hour())
@@ -97,6 +103,8 @@ class BareLocal(Local):
 
 
 class Hub(Place):
+    pulls = True
+
     def __init__(self, folder: Path) -> None:
         self.path = repository(folder / "shop")
         names = git(self.path, "ls-files").split()
@@ -115,6 +123,8 @@ class Hub(Place):
 
 
 class HubInSafeMode(Hub):
+    pulls = False
+
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.outlet = GitHubOutlet(self.fake.github(), clock=Hour(), safe_mode=True)
@@ -181,10 +191,28 @@ class Mail(Place):
         self.server.stop()
 
 
+class Events(Place):
+    edits = False
+
+    def __init__(self, folder: Path) -> None:
+        self.fake = EventsFake()
+        self.outlet = EventsOutlet("prod", clock=Hour(), write=self.fake.write())
+
+    def report(self) -> Report:
+        told = report()
+        pod = Resource(kind="Pod", namespace="shop", name="api-0")
+        fault = told.incident.fault.model_copy(update={"resource": pod})
+        incident = told.incident.model_copy(update={"fault": fault})
+        return told.model_copy(update={"incident": incident})
+
+    def told(self) -> int:
+        return self.fake.said().count("DiagnosisComplete")
+
+
 PLACES = [Console, Dry, Local, BareLocal, Hub, HubInSafeMode, Slack, OnlyHook, Teams, Discord]
 
 
-@pytest.fixture(params=[*PLACES, Webhook, Mail])
+@pytest.fixture(params=[*PLACES, Webhook, Mail, Events])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     make: Callable[[Path], Place] = request.param
     made = make(tmp_path)
@@ -258,6 +286,19 @@ def test_an_outlet_that_is_gone_is_unavailable(kind: type[Local], tmp_path: Path
         place.outlet.deliver(told, receipt)
     with pytest.raises(Unavailable):
         place.outlet.merged(receipt)
+
+
+@pytest.mark.covers("S3-63")
+def test_the_receipt_of_a_pull_request_is_known_from_that_of_a_message(place: Place) -> None:
+    made = place.outlet.deliver(place.report(), None)
+
+    assert is_pull(made) is place.pulls
+
+
+def test_where_no_change_is_proposed_no_receipt_is_one_of_a_pull_request(place: Place) -> None:
+    without = place.report().model_copy(update={"proposal": Proposal(), "patch": ""})
+
+    assert is_pull(place.outlet.deliver(without, None)) is False
 
 
 def test_a_receipt_survives_its_record(place: Place) -> None:

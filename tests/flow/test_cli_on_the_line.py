@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from line_process import ROOT, LineProcess, until
 
@@ -55,13 +56,15 @@ def person(tmp_path: Path) -> Iterator[Person]:
         line.dispose()
 
 
-@pytest.mark.covers("S1-073", "S2-20")
+@pytest.mark.covers("S1-073", "S2-20", "S3-74")
 def test_from_an_alert_to_its_closing_by_hand(person: Person) -> None:
     said = person.types("send", "alert", str(ALERT))
     assert "taken on" in said
 
     (row,) = until(lambda: person.sees("incidents", "--status", "investigating"))
     id = row["incident"]
+    console = f"http://127.0.0.1:{person.line.port}/"  # is in that process
+    until(lambda: f'href="/incidents/{id}"' in httpx.get(console).text)
     assert id in json.dumps(person.sees("show", "last"))
     assert "still going" in person.types("retry", "last", code=1)
 

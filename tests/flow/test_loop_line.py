@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from api_fake import ApiFake, rule
+from events_fake import EventsFake
 from loop_world import ANSWER, APP, KEY
 from model_fake import ModelFake, serving
 from world import World, example
@@ -21,6 +22,7 @@ from world import World, example
 from faultline import keys
 from faultline.adapters.manifests import GitManifests
 from faultline.adapters.outlets.git import GitOutlet
+from faultline.adapters.outlets.kubernetes_events import EventsOutlet
 from faultline.adapters.stores import open_store
 from faultline.agent.record import broken, entries
 from faultline.event import CONTEXT_READY, RUN_FINISHED, Event, format_time, from_json
@@ -134,6 +136,25 @@ def test_an_alert_a_model_that_asks_and_a_branch(
     added = [line.split() for line in changed.splitlines() if line[0] == "+" and "Mi" in line]
     assert [words[:3] for words in added] == [["+", "memory:", "192Mi"]]
     assert model.headers[0]["Authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.covers("S3-42")
+def test_a_service_that_fails_twice_is_asked_twice_and_its_error_is_an_event_in_the_cluster(
+    tmp_path: Path,
+) -> None:
+    line, api, model = Line(tmp_path), EventsFake(), ModelFake([503])
+    events = EventsOutlet("prod-a", clock=line.world.clock, write=api.write())
+    outlets = [*line.world.ports.outlets, events]
+    line.world.ports = dataclasses.replace(line.world.ports, outlets=outlets)
+
+    result = line.run("loop-capsule", model)
+
+    assert len(model.asked) == 2
+    assert (result.status, result.reason) == (RunStatus.FAILED, "overloaded")
+    told = api.events[-1]
+    assert (told["reason"], told["type"]) == ("DiagnosisFailed", "Warning")
+    assert "overloaded" in told["note"]
+    assert told["regarding"]["name"] == POD
 
 
 def test_what_it_asked_and_was_told_is_on_record_and_the_key_and_the_address_are_nowhere(

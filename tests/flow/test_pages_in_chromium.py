@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 import shutil
 import socket
 import threading
@@ -217,6 +218,30 @@ def test_the_list_and_a_workloads_score_follow_what_happens(
     page.locator("#score", has_text="2").wait_for()
     other.locator(".list tbody tr:first-child strong", has_text="score").wait_for()
     other.close()
+
+
+@pytest.mark.covers("S3-73")
+def test_where_there_is_no_stream_a_page_asks_every_two_seconds_without_a_framework(
+    site: Site, page: Any
+) -> None:
+    page.add_init_script("delete window.EventSource")
+    asked: list[float] = []
+    scripts: list[str] = []
+    page.on(
+        "request", lambda sent: sent.resource_type == "fetch" and asked.append(time.monotonic())
+    )
+    page.on("request", lambda sent: sent.resource_type == "script" and scripts.append(sent.url))
+    page.goto(site.url)
+
+    site.book.packaged(about("polled-0", starts_at=T0 + dt.timedelta(days=30)))
+    page.locator("#watches li", has_text="polled").wait_for(timeout=15_000)
+    while len(asked) < 3:
+        page.wait_for_timeout(200)
+
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
+    assert min(pauses) > 1.5
+    assert sorted(pauses)[len(pauses) // 2] < 4  # two seconds, on a machine that is busy
+    assert scripts == [f"{site.url}/static/live.js"]
 
 
 @pytest.mark.covers("S4-46", "S4-59")

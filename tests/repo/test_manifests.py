@@ -1,6 +1,8 @@
 """Every manifest that is applied to a cluster, read and judged without one."""
 
 import re
+import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -345,6 +347,69 @@ def test_what_the_live_source_asks_for_its_role_may_read():
              for prefix, plural in KINDS.values()}  # fmt: skip
 
     assert asked - granted == {("", "serviceaccounts")}  # nobody may: it is asked for, and said
+
+
+@pytest.mark.covers("S3-74")
+def test_the_console_is_a_process_of_its_own_behind_a_service_of_its_own():
+    [web] = named("Deployment", "web")  # and no Knative Service: its streams stay open, decision 42
+    [container] = pod_of(web)["containers"]
+    [service] = named("Service", "web")
+
+    assert container["args"] == ["web"]
+    assert service["spec"]["selector"] == web["spec"]["selector"]["matchLabels"]
+    assert service["spec"]["ports"][0]["targetPort"] == container["ports"][0]["name"]
+
+
+# Events, an option
+
+
+def rendered_with_events(tmp_path):
+    """Return what kubectl makes of all manifests with the option chosen."""
+    folder = shutil.copytree(KNATIVE, tmp_path / "knative")
+    with (folder / "kustomization.yaml").open("a") as file:
+        file.write("components: [events]\n")
+    done = subprocess.run(
+        ["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def test_who_may_write_events_may_create_them_and_nothing_else():
+    given = list(yaml.safe_load_all((KNATIVE / "events/rbac.yaml").read_text("utf-8")))
+    role, binding, network = given
+
+    assert role["rules"] == [
+        {"apiGroups": ["events.k8s.io"], "resources": ["events"], "verbs": ["create"]}
+    ]
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert {subject["name"] for subject in binding["subjects"]} == {"context", "package"}
+    assert network["spec"]["egress"][0]["to"][0]["ipBlock"]["except"] == ["169.254.0.0/16"]
+    assert "events" not in RESOURCES  # unless an operator adds it
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+def test_with_the_option_package_gets_a_token_and_the_setting_and_nobody_else_anything(tmp_path):
+    def identity(manifest):
+        meta = manifest["metadata"]
+        return (manifest["apiVersion"], manifest["kind"], meta.get("namespace"), meta["name"])
+
+    with_events = {identity(m): m for m in rendered_with_events(tmp_path)}
+    without = {identity(m): m for m in MANIFESTS}
+
+    added = {name for _, _, _, name in with_events.keys() - without.keys()}
+    assert added == {"faultline-events", "package-to-api-server"}
+    [account] = [m for (_, kind, _, name), m in with_events.items()
+                 if (kind, name) == ("ServiceAccount", "package")]  # fmt: skip
+    assert account["automountServiceAccountToken"] is True
+    service = with_events["serving.knative.dev/v1", "Service", "faultline", "package"]
+    assert pod_of(service)["automountServiceAccountToken"] is True
+    settings = with_events["v1", "ConfigMap", "faultline", "faultline"]["data"]
+    assert settings["FAULTLINE_KUBERNETES_EVENTS"] == "true"
+    changed = {key[1:4:2] for key, manifest in without.items()
+               if key[1] in ("ServiceAccount", "Role", "ClusterRole", "ClusterRoleBinding")
+               and with_events[key] != manifest}  # fmt: skip
+    assert changed == {("ServiceAccount", "package")}
 
 
 # function folders

@@ -1,25 +1,31 @@
 """The API server, asked over HTTP: within limits, read only, and for reviews of our own rights.
 
+The one thing that we may ever leave there, where an operator wants it, is an Event.
 Who it is, and who we are, is `kubeconfig.py`'s; what is asked `sources/live.py`'s.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from faultline.adapters import kubeconfig
-from faultline.errors import Unavailable
+from faultline.errors import Rejected, Unavailable
 from faultline.limits import tool_objects_bytes_max, tool_read_s_max
 
 Object = dict[str, Any]
 Answer = tuple[int, bytes]
 Get = Callable[[str, dict[str, str]], Answer]  # path and query -> status and body
 Review = Callable[[str, Object], Object]  # kind and spec of a review -> its answer
+Write = Callable[[str, Object], int]  # namespace and Event -> status
+Connection = tuple[Any, Callable[[], dict[str, str]]]  # client, and headers that say who we are
 
 ANSWER_S = tool_read_s_max
+OURS = "faultline.dev/faultline"  # who says it, in an Event of ours
+_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")  # RFC 1123, as namespaces are named
 
 
 def parsed(body: bytes) -> Object:
@@ -52,7 +58,7 @@ def connect(left: Callable[[], float] = lambda: ANSWER_S) -> Get:
 def review() -> Review:
     """Return POST of one of the reviews by which an account asks for its own rights.
 
-    They are the only objects that are ever sent, and they are not stored anywhere.
+    They are not stored anywhere.
     """
     ask = _client()
 
@@ -67,11 +73,32 @@ def review() -> Review:
     return post
 
 
-def _client() -> Callable[..., Answer]:
+def by_others(events: Iterable[Object]) -> Iterator[Object]:
+    """Yield the Events that are not our own: what we said is no evidence. As core/v1 has them."""
+    return (event for event in events if event.get("reportingComponent") != OURS)
+
+
+def event_writer(connection: Connection | None = None) -> Write:
+    """Return POST of an Event (events.k8s.io/v1), the only object that is ever made in a cluster.
+
+    It says what we found and changes nothing. Raises Rejected for what is no namespace's name.
+    """
+    ask = _client(connection)
+
+    def post(namespace: str, event: Object) -> int:
+        if not _LABEL.fullmatch(namespace):  # nothing else may become part of the path
+            raise Rejected(f"expected the name of a namespace, got {namespace[:80]!r}")
+        path = f"/apis/events.k8s.io/v1/namespaces/{namespace}/events"
+        return ask("POST", path, ANSWER_S, json=event)[0]
+
+    return post
+
+
+def _client(connection: Connection | None = None) -> Callable[..., Answer]:
     """Return a function that makes one request within a time."""
     import httpx
 
-    api, credentials = kubeconfig.connection()
+    api, credentials = connection or kubeconfig.connection()
 
     def ask(method: str, path: str, seconds: float, **what: Any) -> Answer:
         headers, timeout = credentials(), kubeconfig.TIMEOUT_S

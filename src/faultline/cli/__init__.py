@@ -1,6 +1,7 @@
 """The command `faultline`. This file has the words and their help; what they do is beside it.
 
-`serving.py` starts things, `reading.py` shows what is in the store, `writing.py` sends and changes.
+`serving.py` starts things, `reading.py` shows what is in the store, `writing.py` sends and changes,
+`healing.py` resets a workload's healing score.
 Imports are made when a command needs them, so that `faultline --version` is quick.
 """
 
@@ -47,6 +48,7 @@ faultline send alert examples/alerts/crash-looping.json
 faultline send alert examples/alerts/crash-looping.json --resolved
 kubectl get ... | faultline send fault -""",
     "retry": "faultline retry last --engine claude",
+    "reset": 'faultline heal reset prod-eu/shop/api --note "the cache is bounded now"',
     "close": 'faultline close last --note "known, see the runbook"',
 }
 PROMOTING = ("store", "manifests")
@@ -266,6 +268,14 @@ def _writing(commands: Any) -> None:
     )
     resend.add_argument("key", help="as `faultline parked` lists it")
     resend.add_argument("--to", help="address of the broker (default: the one of `dev`)")
+    heal = commands.add_parser("heal", help="what holds a workload back from being healed")
+    inner = heal.add_subparsers(metavar="COMMAND", required=True)
+    reset = _add(
+        inner, "reset", "healing.reset", "let pull requests be made for a workload again", READING
+    )
+    reset.add_argument("workload", help="<cluster>/<namespace>/<name>, or as much of its end")
+    reset.add_argument("--note", default="", help="why")
+    _json(reset)
     close = _add(commands, "close", "writing.close", "close an incident by hand", READING)
     close.add_argument("incident", help=NAMED)
     _json(close)

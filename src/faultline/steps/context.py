@@ -6,6 +6,7 @@ Ask every context source, redact, write, seal. What it all means is `launch.py`'
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter
 
 from faultline import keys, views
@@ -14,8 +15,10 @@ from faultline.errors import FaultlineError, StoreDown
 from faultline.event import CONTEXT_READY, Event
 from faultline.incidents import content
 from faultline.model import Incident, Index
-from faultline.ports import Ports
+from faultline.ports import Early, Ports
 from faultline.redact import Redactor, tally
+
+log = logging.getLogger(__name__)
 
 
 def context(event: Event, ports: Ports) -> Event | None:
@@ -24,6 +27,7 @@ def context(event: Event, ports: Ports) -> Event | None:
     if seen.closed(incident.id):
         return None
     if seen.index(incident.id) is None:
+        announce(incident, ports)
         gather(incident, ports)
     if seen.run_numbers(incident.id):
         return None  # it was heard
@@ -31,6 +35,16 @@ def context(event: Event, ports: Ports) -> Event | None:
     files = len(Index.model_validate_json(index).files) + 1
     data = {"index_sha256": hashlib.sha256(index).hexdigest(), "files": files}
     return event.caused(CONTEXT_READY, source="/faultline/context", subject=incident.id, data=data)
+
+
+def announce(incident: Incident, ports: Ports) -> None:
+    """Say that something is wrong where people want to hear it at once. Nothing waits for that."""
+    for outlet in ports.outlets:
+        if isinstance(outlet, Early):
+            try:
+                outlet.begun(incident)
+            except FaultlineError as error:
+                log.warning("%s: %s", outlet.name, error, extra={"incident": incident.id})
 
 
 def gather(incident: Incident, ports: Ports) -> None:

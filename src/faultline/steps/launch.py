@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import logging
 
-from faultline import keys, views
+from faultline import keys, suspected, views
 from faultline.diagnosis import diagnose
 from faultline.diagnosis.render import investigation
 from faultline.errors import Busy
 from faultline.event import Event, to_json
+from faultline.healing_cap import capped
 from faultline.incidents import content
 from faultline.ledger import Say, admit, wish_of
 from faultline.model import Incident, Result, Run, RunStatus, Verdict
 from faultline.policy import ANALYZERS, engine_for
 from faultline.ports import Ports
 from faultline.steps import asked_for
-from faultline.suspected import investigation as suspected
-from faultline.suspected import suspicion
 
 log = logging.getLogger(__name__)
 
@@ -68,8 +67,10 @@ def plan(event: Event, incident: Incident, ports: Ports) -> tuple[Run, Verdict]:
     capsule.verify()
     verdict = diagnose(capsule)
     ports.incidents.record(incident.id, keys.run_record(number, keys.FINDINGS), verdict)
+    if recorded := ports.incidents.run(incident.id, number):
+        return recorded, verdict
     resource = incident.fault.resource
-    run = ports.incidents.run(incident.id, number) or Run(
+    run = Run(
         incident_id=incident.id,
         number=number,
         engine=asked.get("engine") or engine_for(incident.fault, policy, proved=verdict.proved),
@@ -83,7 +84,7 @@ def plan(event: Event, incident: Incident, ports: Ports) -> tuple[Run, Verdict]:
         created_at=ports.clock(),
         cause=to_json(event),
     )
-    return run, verdict
+    return capped(run, incident, ports.incidents, policy), verdict
 
 
 def conclude(run: Run, incident: Incident, verdict: Verdict, ports: Ports) -> None:
@@ -96,8 +97,8 @@ def conclude(run: Run, incident: Incident, verdict: Verdict, ports: Ports) -> No
     if diagnosis:
         text = investigation(incident, verdict)
     elif run.because:
-        diagnosis = suspicion(verdict, no_agent=run.because)
-        text = suspected(incident, verdict).encode()
+        diagnosis = suspected.suspicion(verdict, no_agent=run.because)
+        text = suspected.investigation(incident, verdict).encode()
     if diagnosis:
         incidents.record(run.incident_id, keys.run_record(run.number, keys.INVESTIGATION), text)
         report = content(diagnosis)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
-from faultline import keys, views
+from faultline import healing_cap, keys, views
 from faultline.capsule import images_that_ran, objects
 from faultline.errors import Rejected, TryAgain
 from faultline.event import FIX_FAILED, FIX_VERIFIED, INCIDENT_CLOSED, INCIDENT_PACKAGED, Event
@@ -97,19 +97,16 @@ def proposed(id: str, number: int, ports: Ports) -> Proposal | None:
     diagnosis = ports.incidents.diagnosis(id, number)
     if diagnosis is None:
         return None
+    if capped := healing_cap.no_change(ports.incidents.run(id, number), diagnosis):
+        return capped
     capsule = ports.incidents.capsule(id)
     ran, around = images_that_ran(capsule), objects(capsule)
     try:
         files, revision = ports.manifests.files(), ports.manifests.revision()
         return propose(
-            diagnosis,
-            files,
-            ports.policy.patch,
-            revision=revision,
-            ran=ran,
-            objects=around,
+            diagnosis, files, ports.policy.patch, revision=revision, ran=ran, objects=around,
             render=ports.render,
-        )
+        )  # fmt: skip
     except Rejected as error:  # too many manifests, say: people get the answer without a patch
         return Proposal(refused={"manifests": str(error)})
 
@@ -149,5 +146,6 @@ def deliver(outlet: Outlet, id: str, number: int, ports: Ports, told: Mapping[st
     fresh = {name: link for name, link in told.items() if link.startswith(("http://", "https://"))}
     report = report.model_copy(update={"links": report.links | fresh})
     receipt = outlet.deliver(report, before)
+    healing_cap.count(case.incident, receipt, incidents)
     incidents.record(id, keys.receipt(outlet.name), receipt)
     return receipt.url or receipt.reference

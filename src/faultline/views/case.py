@@ -305,6 +305,9 @@ def _run_entries(attempt: Attempt) -> Iterator[Entry]:
         engine = f"{run.engine} {run.model}".strip()
         engine += f"; no agent: {run.because}" if run.because else ""
         yield Entry(run.created_at, f"Run {number} began", engine, at(keys.RUN), kind="run")
+        if run.capped:
+            what, _, detail = run.capped.partition(": ")
+            yield Entry(run.created_at, what, detail, at(keys.RUN), kind="bad")
     if result:
         good = "good" if result.status is RunStatus.SUCCESS else "bad"
         took = f"{(result.completed_at - result.started_at).total_seconds():.0f} s"

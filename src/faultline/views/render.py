@@ -195,6 +195,7 @@ def report_of(case: Case, number: int, *, templates: str = "", console_url: str 
         "quotes": _quotes(attempt.diagnosis),
         "sums": sums(attempt, patch, case.index),
     }
+    known["capped"] = capped = attempt.run.capped if attempt.run else ""
     held = words.held(case.verification, case.incident.id)
     return Report(
         incident=case.incident,
@@ -209,6 +210,7 @@ def report_of(case: Case, number: int, *, templates: str = "", console_url: str 
         links=links,
         ending=" ".join(filter(None, (words.ending(case), held))),
         held=held,
+        capped=capped,
     )
 
 

@@ -139,6 +139,8 @@ def _after_packaging(case: Case) -> str:
     attempt = case.attempt
     if case.merges:
         return "The change was merged. The incident closes by itself when every fault has cleared."
+    if attempt and attempt.run and attempt.run.capped:
+        return f"No change is proposed. {attempt.run.capped}"
     if case.patch:
         return (
             "Review the change and merge it if it is right. Nothing else changes the cluster. "

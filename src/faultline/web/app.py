@@ -33,15 +33,16 @@ from starlette.routing import Route
 from faultline import keys, views
 from faultline.errors import FaultlineError, NotFound, Rejected, TryAgain
 from faultline.event import Event
+from faultline.healing_cap import score
 from faultline.incidents import Incidents
 from faultline.ledger import standing
 from faultline.model import Policy, Status
 from faultline.views.render import style_hash
-from faultline.web import pages
+from faultline.web import pages, watches
 from faultline.web.acts import Acts
 from faultline.web.guard import POLICY, App, Guard
 from faultline.web.live import Live
-from faultline.web.shelf import Row, Shelf, Wanted, watch_status
+from faultline.web.shelf import Row, Shelf, Wanted
 
 FORM_BYTES_MAX = 16 * 1024
 _STATIC = {"page.css": "texts", "style.css": "web/static", "live.js": "web/static"}
@@ -186,15 +187,25 @@ class Console:
 
     def watch(self, request: Request) -> Response:
         """One workload: its last incidents, how often we proposed something, and the last time."""
-        seen, rows = self.live.mark(), self._watched(request)
+        seen, found = self.live.mark(), self._watched(request)
+        status, rows = self._status(request, found)
+        others = [row for row in watches.newest(found) if row.incident.key != rows[0].incident.key]
         page = pages.page(
             "watch.html.j2", title=self.title, name=rows[0].name, rows=rows, seen=seen,
-            status=watch_status(rows),
+            status=status, most=self.policy.max_healing_attempts, others=others,
         )  # fmt: skip
         return HTMLResponse(page)
 
     def watch_status(self, request: Request) -> Response:
-        return JSONResponse(watch_status(self._watched(request)))
+        return JSONResponse(self._status(request, self._watched(request))[0])
+
+    def _status(self, request: Request, found: list[Row]) -> tuple[dict[str, Any], list[Row]]:
+        """Return the status of one workload of a name, the newest or as asked, and its rows."""
+        rows = watches.of_one(found, request.query_params.get("key", ""))
+        if not rows:
+            raise NotFound("expected the key of a workload of this name")
+        made = score(rows[0].incident.key, self.incidents)
+        return watches.status(rows, made, self.policy.max_healing_attempts), rows
 
     def _watched(self, request: Request) -> list[Row]:
         wanted = Wanted(name=request.path_params["name"])

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from faultline import keys, views
+from faultline.healing_cap import workload
 from faultline.ledger import Standing
 from faultline.model import Policy
 from faultline.views import words
 from faultline.views.case import Case
 from faultline.views.render import diff_lines, environment
+from faultline.web import watches
 from faultline.web.shelf import SEVERITIES, STATUSES, Row, Wanted
 
 LINES_MAX = 20_000  # a browser stays quick with so many; the rest is in the download
@@ -21,13 +23,20 @@ LINES_MAX = 20_000  # a browser stays quick with so many; the rest is in the dow
 def page(template: str, **values: Any) -> str:
     """Return a page made of one of `web/templates/`."""
     made = environment(html=True, folders=("web/templates", "texts"))
+    values |= {"phase": watches.phase, "workload": workload}
     return made.get_template(template).render(values)
 
 
 def listed(
     rows: Sequence[Row], wanted: Wanted, number: int, more: bool, *, now: dt.datetime, **known: Any
 ) -> str:
-    """Return the list of incidents. `known`: `title`, and `seen`, how far live updates are."""
+    """Return the list of incidents. `known`: `title`, and `seen`, how far live updates are.
+
+    Above it stand the workloads of the newest, each with its phase: what a filter has left out may
+    be newer, except where it has left out nothing but what is over.
+    """
+    newest = number == 1 and wanted in (Wanted(), Wanted(status="unclosed"))
+    known["watched"] = watches.newest(rows) if newest else []
     return page(
         "incidents.html.j2", rows=rows, wanted=wanted, number=number, more=more, now=now,
         statuses=STATUSES, severities=SEVERITIES, **known,

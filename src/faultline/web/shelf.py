@@ -10,18 +10,15 @@ import contextlib
 import datetime as dt
 import itertools
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from faultline import keys
 from faultline.correlate import subject_name
 from faultline.errors import FaultlineError, NotFound, Rejected
-from faultline.event import format_time
+from faultline.healing_cap import is_pull
 from faultline.incidents import Incidents
 from faultline.model import Diagnosis, Incident, Severity, Status, runs_of, status_of
-from faultline.views.neutral import address
-from faultline.views.words import last_diagnosis
 
 ROWS_MAX = 50_000
 PAGE = 50
@@ -43,6 +40,9 @@ class Row:
     run: int = 0  # the newest run
     diagnosis: Diagnosis | None = None  # without its evidence and advice
     fix: str = ""  # address of the pull request, or its name where it has none
+    pull: str = ""  # the same, but never of a message
+    merged: bool = False
+    anomaly_at: dt.datetime | None = None  # when its newest fault began
 
     @property
     def id(self) -> str:
@@ -87,7 +87,7 @@ class Shelf:
         self._ids: tuple[list[str], dt.datetime] | None = None
         self._listing = threading.Lock()
         self._causes: dict[tuple[str, int], Diagnosis | None] = {}
-        self._fixes: dict[str, str] = {}
+        self._fixes: dict[str, tuple[str, str]] = {}
 
     def page(self, wanted: Wanted, number: int = 1, size: int = PAGE) -> tuple[list[Row], bool]:
         """Return one page, newest first, and whether there is another. Pages count from 1."""
@@ -179,6 +179,7 @@ class Shelf:
             return None
         run = max(runs, default=0)
         diagnosed = keys.DIAGNOSIS in runs.get(run, ())
+        fix, pull = self._fix(incident.id, memory)
         return Row(
             incident=incident,
             name=subject_name(incident.fault),
@@ -186,7 +187,10 @@ class Shelf:
             records=len(names),
             run=run,
             diagnosis=self._cause(incident.id, run) if diagnosed else None,
-            fix=self._fix(incident.id, memory),
+            fix=fix,
+            pull=pull,
+            merged=any(name.startswith("merged/") for name in names),
+            anomaly_at=max((at for name in names if (at := keys.began_at(name))), default=None),
         )
 
     def _cause(self, id: str, run: int) -> Diagnosis | None:
@@ -200,38 +204,21 @@ class Shelf:
             self._causes[id, run] = found and found.model_copy(update=light)
         return self._causes[id, run]
 
-    def _fix(self, id: str, memory: Incidents) -> str:
+    def _fix(self, id: str, memory: Incidents) -> tuple[str, str]:
+        """Return what was made for an incident, and, if that is one, the pull request."""
         if id not in self._fixes:
             try:
                 told = memory.receipts(id)
             except (NotFound, ValueError):
-                return ""
+                return "", ""
             if not told:
-                return ""
+                return "", ""
             links = [receipt.url for receipt in told if receipt.url]
             branches = [r.details["branch"] for r in told if r.details.get("branch")]
-            self._fixes[id] = (links or branches or [receipt.reference for receipt in told])[0]
+            pulls = [receipt.url or receipt.reference for receipt in told if is_pull(receipt)]
+            found = pulls or links or branches or [receipt.reference for receipt in told]
+            self._fixes[id] = found[0], pulls[0] if pulls else ""
         return self._fixes[id]
-
-
-_PHASES = {Status.CLOSED: "Healthy", Status.INVESTIGATING: "Healing"}
-
-
-def watch_status(rows: Sequence[Row]) -> dict[str, Any]:
-    """Return what is known of one workload, newest incident first, in the words of its watch.
-
-    `healingScore` counts the incidents for which a change was proposed somewhere.
-    """
-    latest = rows[0]
-    known = next((row.diagnosis for row in rows if row.diagnosis), None)
-    links = [address(row.fix) for row in rows if address(row.fix)]
-    return {
-        "phase": _PHASES.get(latest.status, "Degraded"),
-        "lastDiagnosis": last_diagnosis(known),
-        "lastPRUrl": links[0] if links else "",
-        "healingScore": len(links),
-        "lastAnomalyTime": format_time(latest.incident.fault.starts_at),
-    }
 
 
 SEVERITIES = tuple(severity.value for severity in Severity)

@@ -80,6 +80,8 @@ def _action(report: Report, code: str) -> str:
         )
     if report.patch:
         return f"A change is suggested in {files}. A person has to review it."
+    if report.capped:
+        return f"No change is proposed. {inert(report.capped)}"
     return f"No change is proposed. A person has to {'decide' if report.diagnosis else 'look'}."
 
 

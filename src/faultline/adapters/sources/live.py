@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from urllib.parse import quote
 
-from faultline.adapters.apiserver import Get, Object, connect, parsed
+from faultline.adapters.apiserver import Get, Object, by_others, connect, parsed
 from faultline.adapters.sources.lookout import CLUSTER_WIDE, EVERYWHERE
 from faultline.errors import Rejected, Unavailable
 from faultline.limits import context_file_bytes_max, log_lines_per_container
@@ -111,7 +111,8 @@ class LiveCluster:
 
     def events(self, namespace: str) -> Sequence[Object]:
         path = f"/api/v1/namespaces/{_part(namespace or 'default')}/events"
-        return [{"apiVersion": "v1", "kind": "Event"} | e for e in self._list(path, "Events")]
+        found = by_others(self._list(path, "Events"))
+        return [{"apiVersion": "v1", "kind": "Event"} | event for event in found]
 
     def log(
         self,

@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from faultline.adapters.apiserver import by_others
 from faultline.adapters.sources.lookout import EVERYWHERE
 from faultline.adapters.sources.runbooks import find_runbook
 from faultline.errors import Rejected
@@ -55,7 +56,7 @@ class RecordedCluster:
 
     def events(self, namespace: str) -> Sequence[Object]:
         paths = [self._folder / f"events.{ending}" for ending in ("json", "yaml")]
-        found = [e for path in paths if path.is_file() for e in _parsed(path)]
+        found = by_others(e for path in paths if path.is_file() for e in _parsed(path))
         return [e for e in found if e.get("involvedObject", {}).get("namespace", "") == namespace
                 or e.get("metadata", {}).get("namespace", "") == namespace]  # fmt: skip
 

@@ -4,9 +4,10 @@ BIN    := .venv/bin
 FN     ?= triage
 SEEDS  ?= 20000
 SCENARIO ?= memory
+DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test unit check fix cover coverage-of-spec bench simulate lock vendor deploy clean apt
+.PHONY: help demo dev debug build image test unit check fix cover coverage-of-spec bench simulate lock vendor deploy clean apt
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +28,16 @@ demo: .venv/ready ## an alert and a fault become a pull request: no cluster, no 
 
 dev: .venv/ready ## the whole line in one process on 127.0.0.1:8080, Ctrl-C stops it
 	@$(BIN)/faultline dev
+
+debug: .venv/ready ## the same with every line of the log, and whole tracebacks
+	@LOG_LEVEL=debug $(BIN)/python -X dev -m faultline dev
+
+build: .venv/ready ## the wheel, in dist/
+	@$(BIN)/uv build --quiet --wheel --no-build-isolation --python $(BIN)/python --out-dir dist
+
+image: ## the two images: faultline, and faultline-agent on top of it
+	$(DOCKER) build --tag faultline .
+	$(DOCKER) build --tag faultline-agent --build-arg FAULTLINE=faultline agent-job
 
 test: check apt unit .venv-kn/ready ## everything that needs no cluster
 	.venv-kn/bin/python -m pytest -q tests/contract/test_shells.py tests/contract/test_wire.py

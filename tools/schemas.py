@@ -1,4 +1,4 @@
-"""Write docs/schemas/ and infra/knative/eventtypes.yaml from the registry in faultline.schemas.
+"""Write docs/schemas/, infra/knative/eventtypes.yaml and configs/ from the models.
 
 python tools/schemas.py            writes them
 python tools/schemas.py --check    says which would change, and fails if any would
@@ -9,13 +9,22 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from faultline.schemas import EVENTS, event_type, schema
+from faultline.settings import Settings, fields, secret
 
 REPO = Path(__file__).parents[1]
 HEAD = "# Made by tools/schemas.py from the models: change those. One EventType for each event.\n"
+EXAMPLE_HEAD = """\
+# yaml-language-server: $schema=../docs/schemas/config/faultline.json
+# How runs are done, with the defaults. Copy what you change into faultline.yaml, or name this
+# file: faultline --config configs/agent-runtime.yaml dev. The environment (in brackets) wins.
+# Made by tools/schemas.py from the settings. A key of a model comes from FAULTLINE_MODEL_KEY or
+# FAULTLINE_MODEL_KEY_FILE, never from here. All other settings: docs/operate.md.
+"""
 
 
 def files() -> dict[Path, str]:
@@ -26,7 +35,36 @@ def files() -> dict[Path, str]:
     }
     manifests = yaml.safe_dump_all([event_type(type) for type in EVENTS], sort_keys=False)
     made[REPO / "infra" / "knative" / "eventtypes.yaml"] = HEAD + manifests
+    made[REPO / "docs/schemas/config/faultline.json"] = (
+        json.dumps(settings_schema(), indent=2) + "\n"
+    )
+    made[REPO / "configs/agent-runtime.yaml"] = example()
     return made
+
+
+def settings_schema() -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of `faultline.yaml`."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": "urn:faultline:config",
+        **Settings.model_json_schema(),
+        "title": "faultline.yaml",
+    }
+
+
+def example() -> str:
+    """Return every setting of the section `agent_runtime` with its default and what it does.
+
+    A secret is left out: it comes from the environment or a mounted file.
+    """
+    lines = []
+    for name, (variable, field) in fields().items():
+        section, _, key = name.partition(".")
+        if section == "agent_runtime" and not secret(name):
+            lines += [
+                f"  # {field.description} ({variable})", f"  {key}: {json.dumps(field.default)}"
+            ]  # fmt: skip
+    return EXAMPLE_HEAD + "agent_runtime:\n" + "\n".join(lines) + "\n"
 
 
 def main(arguments: list[str]) -> int:

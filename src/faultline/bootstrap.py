@@ -21,6 +21,7 @@ from faultline.incidents import Incidents
 from faultline.logs import LEVELS
 from faultline.model import Amount, Budgets, PatchRules, Policy, Severity
 from faultline.ports import Manifests, Outlet, Ports, Runner, Sink, Source
+from faultline.sections import CleanupPolicy
 from faultline.settings import ENGINES, Settings, listed, load, value
 from faultline.store import Store
 from faultline.traces import Spans
@@ -58,17 +59,7 @@ def ports(settings: Settings, store: Store, sink: Sink, *, console: TextIO) -> P
 
 def check(settings: Settings) -> None:
     """Raise Rejected, naming it, for a setting that nothing here could work with."""
-    runtime = settings.agent_runtime
-    if runtime.engine not in ENGINES:
-        names = ", ".join(ENGINES)
-        raise Rejected(f"agent_runtime.engine: expected {names}, got {runtime.engine!r}")
-    command = policy(settings).command
-    if runtime.engine == "command" and not command:
-        raise Rejected("agent_runtime.engine is command: set agent_command to what it should run")
-    if command and not settings.job_image and shutil.which(command[0]) is None:
-        raise Rejected(
-            f"agent_runtime.agent_command: expected a program that can be run, got {command[0]!r}"
-        )
+    _check_runtime(settings)
     for name in ("manifests", "recorded_cluster"):
         folder = str(value(settings, name))
         if folder and not Path(folder).is_dir():
@@ -81,6 +72,23 @@ def check(settings: Settings) -> None:
 
         check_templates(settings.templates)
     spans(settings)
+
+
+def _check_runtime(settings: Settings) -> None:
+    runtime = settings.agent_runtime
+    if runtime.engine not in ENGINES:
+        names = ", ".join(ENGINES)
+        raise Rejected(f"agent_runtime.engine: expected {names}, got {runtime.engine!r}")
+    command = policy(settings).command
+    if runtime.engine == "command" and not command:
+        raise Rejected("agent_runtime.engine is command: set agent_command to what it should run")
+    if command and not settings.job_image and shutil.which(command[0]) is None:
+        raise Rejected(
+            f"agent_runtime.agent_command: expected a program that can be run, got {command[0]!r}"
+        )
+    if runtime.cleanup not in set(CleanupPolicy):
+        names = ", ".join(CleanupPolicy)
+        raise Rejected(f"agent_runtime.cleanup: expected {names}, got {runtime.cleanup!r}")
 
 
 def renderer() -> Render | None:
@@ -199,12 +207,17 @@ def runner(settings: Settings) -> Runner:
         return KubernetesRunner(template)
     from faultline.adapters.runners.subprocess import SubprocessRunner
 
+    runtime = settings.agent_runtime
+    kept = {
+        "AGENT_RUNTIME_CLEANUP": runtime.cleanup,
+        "AGENT_RUNTIME_RETENTION": str(runtime.workspace_retention_hours),
+    }
     return SubprocessRunner(
-        Path(settings.agent_runtime.workspace_root).absolute(),
+        Path(runtime.workspace_root).absolute(),
         store_url=settings.store,
         sink_url=settings.sink,
-        grace_s=settings.agent_runtime.graceful_shutdown_seconds,
-        env=os.environ | model(settings, key=True),
+        grace_s=runtime.graceful_shutdown_seconds,
+        env=os.environ | kept | model(settings, key=True),
     )
 
 

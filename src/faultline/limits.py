@@ -44,6 +44,7 @@ k8s_events_max = 200
 # run
 run_seconds = 600
 run_grace_seconds = 30
+workspace_retention_hours = 72.0  # of a run's folder, on the machine where it ran
 calm_seconds_before_stop = 60  # a first run goes on so long after every fault is over
 agent_log_bytes_max = 4 * MIB
 artifact_bytes_max = 5 * MIB

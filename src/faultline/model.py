@@ -74,9 +74,8 @@ class Fault(Value):
 
         Without such a name, over the sorted labels. Annotations and order never matter.
         """
-        own = self.condition or "\n".join(
-            f"{k}={v}" for k, v in sorted((self.labels | {"": self.name}).items())
-        )
+        labels = sorted((self.labels | {"": self.name}).items())
+        own = self.condition or "\n".join(f"{k}={v}" for k, v in labels)
         return hashlib.sha256(f"{self.cluster}\n{own}".encode()).hexdigest()[:16]
 
     @property
@@ -395,6 +394,7 @@ class Result(Value):
     completed_at: AwareDatetime
     engine: str = ""
     model: str = ""
+    skill: str = ""  # that its engine was given, <name>@sha256:<64 hex> of its files
     tokens: int = 0
     cost_usd: float = 0.0
     outputs: tuple[Output, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -13,6 +14,15 @@ def setting(default: Any, variable: str, says: str, *, secret: bool = False, **l
     """Return a field with its variable and what it does."""
     extra: Any = {"variable": variable, "secret": secret}
     return Field(default, description=says, json_schema_extra=extra, **limits)
+
+
+class CleanupPolicy(StrEnum):
+    """What becomes of the folder of a run that has ended; its records stay in any case."""
+
+    KEEP = "keep"  # for ever
+    KEEP_ON_FAILURE = "keep_on_failure"  # after success it goes at once, else after the retention
+    DELETE_AFTER = "delete_after"  # after the retention
+    DELETE = "delete"  # at once
 
 
 class AgentRuntime(BaseModel):
@@ -43,6 +53,14 @@ class AgentRuntime(BaseModel):
         "seconds between interrupt and kill",
         ge=0,
     )
+    cleanup: str = setting(
+        CleanupPolicy.KEEP_ON_FAILURE.value, "AGENT_RUNTIME_CLEANUP",
+        "folder of a run that has ended: keep, keep_on_failure, delete_after, delete",
+    )  # fmt: skip
+    workspace_retention_hours: float = setting(
+        limits.workspace_retention_hours, "AGENT_RUNTIME_RETENTION",
+        "hours until a folder goes that was kept; not with `keep`", ge=0,
+    )  # fmt: skip
 
 
 class Limits(BaseModel):

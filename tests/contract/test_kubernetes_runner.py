@@ -11,6 +11,7 @@ from jobs_api import ApiServer, serving
 from faultline import keys
 from faultline.adapters.runners.job import JobTemplate, job
 from faultline.adapters.runners.kubernetes import KubernetesRunner
+from faultline.agent.__main__ import NEVER, TRY_AGAIN
 from faultline.errors import Busy, Rejected, Unavailable
 from faultline.model import JobState, Run
 
@@ -119,7 +120,7 @@ def test_what_passes_is_tried_again_and_what_does_not_is_said(
     assert server.jobs == {}
 
 
-@pytest.mark.covers("ISO-02")
+@pytest.mark.covers("ISO-02", "S1-022")
 def test_the_job_has_no_more_power_than_it_needs() -> None:
     manifest = job(run(), TEMPLATE)
     spec, pod = manifest["spec"], manifest["spec"]["template"]["spec"]
@@ -147,6 +148,18 @@ def test_the_job_has_no_more_power_than_it_needs() -> None:
         "emptyDir",
         "projected",
     }
+
+
+@pytest.mark.covers("S1-145")
+def test_what_may_pass_is_tried_once_more_and_what_never_will_is_not() -> None:
+    spec = job(run(), TEMPLATE)["spec"]
+    by_code = [r for r in spec["podFailurePolicy"]["rules"] if "onExitCodes" in r]
+
+    assert spec["backoffLimit"] == 1
+    assert by_code == [
+        {"action": "FailJob", "onExitCodes": {"operator": "In", "values": [NEVER]}}
+    ]  # so that of TRY_AGAIN counts as a failure that is tried again
+    assert NEVER != TRY_AGAIN != 0
 
 
 @pytest.mark.covers("S1-005", "S1-114", "S1-149")

@@ -89,6 +89,7 @@ def place(request, tmp_path):
             made.end(run)
 
 
+@pytest.mark.covers("S1-008")
 def test_a_run_is_absent_then_live_then_ended(place):
     run = place.ready(1)
     before = place.runner.state(run)

@@ -81,6 +81,7 @@ def test_it_has_a_name_that_can_stand_in_an_index(source):
     assert source.name.isidentifier()
 
 
+@pytest.mark.covers("S1-035")
 def test_the_message_is_yielded_as_its_sender_wrote_it(tmp_path):
     assert dict(alert(tmp_path).collect(incident())) == {
         "context/event.json": b'{"version":   "4"}\n'

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -178,7 +179,7 @@ def laptop(tmp_path, broker):
     return Laptop(tmp_path, broker)
 
 
-@pytest.mark.covers("S1-068", "S1-123", "S1-127", "S1-129")
+@pytest.mark.covers("S1-068", "S1-123", "S1-125", "S1-127", "S1-129")
 def test_the_fake_agent_answers_and_everyone_hears_of_it_once(laptop):
     run = laptop.run(command=[FAKE_AGENT])
 
@@ -234,9 +235,8 @@ pathlib.Path("output/artifacts/probe.json").write_text(json.dumps(found))
 """
 
 
-@pytest.mark.covers(
-    *("S0-15", "S0-19", "S1-019", "S1-020", "S1-039", "S1-041", "S1-057", "S1-059", "S1-063")
-)
+@pytest.mark.covers("S0-15", "S0-19", "S1-019", "S1-020", "S1-039", "S1-041")
+@pytest.mark.covers("S1-057", "S1-058", "S1-059", "S1-063")
 def test_the_engine_finds_its_workspace_and_a_clean_environment(laptop):
     run = laptop.run(command=[*PYTHON, PROBE])
     rich = laptop.another_runner(
@@ -317,19 +317,29 @@ def test_a_secret_that_the_engine_was_given_is_redacted_from_all_it_leaves(lapto
     assert not any(secret.encode() in p.read_bytes() or secret in p.name for p in stored)
 
 
+HALF = "open('output/artifacts/so-far.txt', 'w').write('half'); "
+
+
 @pytest.mark.parametrize(
     ("code", "status", "reason", "exit_code"),
     [
         ("raise SystemExit(3)", "failed", "exit", 3),
         ("import os; os.kill(os.getpid(), 9)", "failed", "sigkill", -9),
         ("pass", "failed", "empty_report", 0),
+        ("import time; time.sleep(60)", "timeout", "deadline", -2),
     ],
 )
-@pytest.mark.covers("S1-129")
-def test_the_true_exit_code_is_kept_and_told(laptop, code, status, reason, exit_code):
-    result = laptop.finish(laptop.run(command=[*PYTHON, code]))
+@pytest.mark.covers("S0-18", "S1-090", "S1-129")
+def test_the_true_exit_code_is_told_and_what_there_is_is_uploaded_and_stays(
+    laptop, code, status, reason, exit_code
+):
+    run = laptop.run(command=[*PYTHON, HALF + code], deadline_s=3 if status == "timeout" else 20)
+
+    result = laptop.finish(run, laptop.another_runner(AGENT_RUNTIME_CLEANUP="keep_on_failure"))
 
     assert (str(result.status), result.reason, result.exit_code) == (status, reason, exit_code)
+    assert laptop.left(run, "output/artifacts/so-far.txt") == "half"
+    assert (laptop.workspace(run) / "output/artifacts/so-far.txt").read_text() == "half"
 
 
 @pytest.mark.covers("S1-065")
@@ -345,6 +355,38 @@ def test_a_command_that_cannot_start_is_a_failed_run_with_a_log(laptop, command,
     assert result.exit_code == exit_code
     assert "cannot start" in laptop.left(run, keys.AGENT_LOG)
     assert len(laptop.told(run)) == 1
+
+
+@pytest.mark.covers("S1-066")
+def test_a_parent_that_waits_for_no_child_does_not_hide_how_the_engine_ended(laptop):
+    run = laptop.run(command=[*PYTHON, "raise SystemExit(3)"])
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # inherited by whoever is started
+    try:
+        laptop.runner.start(run)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    laptop.wait(run)
+
+    result = laptop.incidents.result(run.incident_id, 1)
+    assert result is not None, laptop.wrapper_log(run)
+    assert (str(result.status), result.reason, result.exit_code) == ("failed", "exit", 3)
+
+
+@pytest.mark.covers("S0-21")
+def test_what_the_engine_says_is_in_its_file_and_at_level_debug_in_our_log(laptop):
+    secret = "correct-horse-battery-staple-9"
+    talk = f"import sys; print('to out {secret}', flush=True); print('to err', file=sys.stderr)"
+    run = laptop.run(command=[*PYTHON, talk])
+
+    laptop.finish(run, laptop.another_runner(LOG_LEVEL="debug", MODEL_API_KEY=secret))
+
+    assert [line.split()[:2] for line in laptop.left(run, keys.AGENT_LOG).splitlines()] == [
+        ["to", "out"], ["to", "err"],
+    ]  # fmt: skip
+    said = [json.loads(line)["message"] for line in laptop.wrapper_log(run).splitlines()]
+    heard = [message for message in said if message.startswith("engine says: ")]
+    assert [message.split()[2:4] for message in heard] == [["to", "out"], ["to", "err"]]
+    assert secret not in laptop.wrapper_log(run)
 
 
 def test_an_engine_that_does_not_exist_is_a_failed_run_too(laptop):
@@ -541,6 +583,37 @@ def test_the_folder_goes_after_success_and_stays_after_failure(laptop):
 
     assert not laptop.workspace(good).exists()
     assert (laptop.workspace(bad) / keys.AGENT_LOG).exists()
+
+
+@pytest.mark.covers("S1-006", "S1-022", "S1-032", "S1-142")
+def test_a_run_is_given_its_skill_names_it_and_takes_folders_past_the_retention_away(
+    laptop, tmp_path
+):
+    old = laptop.run(command=[*PYTHON, "raise SystemExit(1)"])
+    laptop.finish(old, laptop.another_runner(AGENT_RUNTIME_CLEANUP="keep_on_failure"))
+    assert laptop.workspace(old).exists()
+    three_hours_ago = time.time() - 3 * 3_600
+    os.utime(laptop.folder / "runs" / f"{old.id}.ended", (three_hours_ago, three_hours_ago))
+    source = tmp_path / "k8s-troubleshooter"
+    for name in ("SKILL.md", "references/events.md", "scripts/triage.sh"):
+        (source / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).write_text(name)
+
+    read = "print(pathlib.Path('.claude/skills/k8s-troubleshooter/SKILL.md').read_text())"
+    run = laptop.run(command=[*PYTHON, ANSWER + read], name="db", cause="db")
+    skilled = laptop.another_runner(
+        AGENT_RUNTIME_SKILLS_SOURCE=str(source),
+        AGENT_RUNTIME_CLEANUP="keep_on_failure",
+        AGENT_RUNTIME_RETENTION="2",
+    )
+    result = laptop.finish(run, skilled)
+
+    assert "SKILL.md" in laptop.left(run, keys.AGENT_LOG)
+    assert re.fullmatch(r"k8s-troubleshooter@sha256:[0-9a-f]{64}", result.skill)
+    assert json.loads(laptop.left(run, keys.RESULT))["skill"] == result.skill
+    assert not laptop.workspace(run).exists()
+    assert not laptop.workspace(old).exists()
+    assert laptop.incidents.result(old.incident_id, 1) is not None
 
 
 def test_the_same_run_over_s3_keeps_the_stores_credentials_to_the_runtime(

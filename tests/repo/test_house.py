@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import ast
+import itertools
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -125,3 +131,69 @@ def test_links_between_pages_lead_somewhere() -> None:
                 broken.append(f"{path.relative_to(ROOT)}: {target}")
 
     assert broken == []
+
+
+@pytest.mark.covers("S1-152")
+@pytest.mark.parametrize(
+    ("target", "runs"),
+    [
+        ("build", ["uv build --quiet --wheel"]),
+        ("test", ["ruff check .", "mypy", "lint-imports", "pytest -q", ".venv-kn/bin/python"]),
+        ("debug", ["LOG_LEVEL=debug .venv/bin/python -X dev -m faultline dev"]),
+    ],
+)
+def test_a_target_runs_what_its_name_says(target: str, runs: list[str]) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("no make on this machine")
+    done = subprocess.run(
+        ["make", "--dry-run", target], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert [command for command in runs if command not in done.stdout] == []
+
+
+def imported() -> set[str]:
+    """Return the packages of others that the source imports, by their first name."""
+    names = set()
+    for path in (ROOT / "src/faultline").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Import):
+                names |= {alias.name.partition(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names - {"faultline"}
+
+
+DISTRIBUTION = {  # where the name differs, or what another one brings
+    "yaml": "pyyaml", "prometheus_client": "prometheus-client", "func_python": "func-python",
+    "functions_framework": "functions-framework", "botocore": "boto3", "urllib3": "boto3",
+    "pydantic_core": "pydantic",
+}  # fmt: skip
+
+
+@pytest.mark.covers("S0-03")
+def test_what_the_source_imports_is_declared_and_streams_are_read_by_a_parser_of_ours() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    lines = [*project["dependencies"], *itertools.chain(*project["optional-dependencies"].values())]
+    declared = {re.split(r"[\[<>=]", line)[0] for line in lines}
+
+    assert {DISTRIBUTION.get(name, name) for name in imported()} <= declared
+    assert "httpx" in declared
+    assert not {name for name in declared if "sse" in name or name in ("mcp", "typer", "click")}
+    assert isinstance(parser(), argparse.ArgumentParser)
+    assert find_spec("faultline.bridge.sse") is not None
+
+
+@pytest.mark.covers("S0-02")
+def test_the_units_are_rooms_of_their_own_and_their_doors_open_one_way() -> None:
+    pytest.importorskip("importlinter")
+    done = subprocess.run(
+        [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    for unit in ("settings", "bridge", "agent", "views", "steps", "web", "cli"):
+        assert find_spec(f"faultline.{unit}") is not None
+
+    assert done.returncode == 0, done.stdout
+    assert "Rooms open downwards KEPT" in done.stdout

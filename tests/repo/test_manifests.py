@@ -311,6 +311,23 @@ def test_each_account_may_do_what_it_is_for_and_nothing_more():
     assert {verb for _, _, verb in able["context"]} == {"get", "list"}
 
 
+@pytest.mark.covers("S1-093")
+def test_what_the_page_says_of_the_agents_account_is_what_its_role_says():
+    page = (KNATIVE / "README.md").read_text("utf-8")
+    asked = re.findall(r"^kubectl auth can-i (\w+) (\S+) .*--as=\$AGENT +# (yes|no)$", page, re.M)
+    [account] = named("ServiceAccount", "agent")
+    may = {
+        (verb, resource)
+        for _, rule in rules_of("agent")
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+    assert f"system:serviceaccount:{account['metadata']['namespace']}:agent" in page
+    assert {answer for *_, answer in asked} == {"yes", "no"}
+    assert [a for a in asked if ((a[0], a[1]) in may) != (a[2] == "yes")] == []
+
+
 def test_the_watch_may_look_at_each_kind_in_its_own_group():
     [role] = named("ClusterRole", "faultline-watch")
     groups = {r: rule["apiGroups"] for rule in role["rules"] for r in rule["resources"]}

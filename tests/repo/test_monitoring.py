@@ -84,7 +84,7 @@ def test_our_alerts_say_that_they_are_ours_so_no_agent_looks_into_them() -> None
     }
 
 
-@pytest.mark.covers("OBS-07")
+@pytest.mark.covers("OBS-07", "S1-136")
 @pytest.mark.parametrize("alert", sorted(ALERTS))
 def test_an_alert_has_a_page_and_every_command_on_it_exists(alert: str) -> None:
     page = PAGES[alert]
@@ -98,6 +98,22 @@ def test_an_alert_has_a_page_and_every_command_on_it_exists(alert: str) -> None:
         if program == "faultline":
             wants = commands()[rest[0]]
             wants.parse_args(["".join(word) for word in rest[1:]])
+
+
+@pytest.mark.covers("S1-118", "S1-136")
+def test_operators_are_told_the_threshold_of_every_alert_and_which_are_about_resources() -> None:
+    text = (ROOT / "docs/observe.md").read_text("utf-8")
+    row = r"^\| \[`(\w+)`\]\(runbooks/\1\.md\) \| ([^|]+) \| (\w+) \| (\w+) \|$"
+    rows = re.findall(row, text, re.MULTILINE)
+    told = {name: (hold, severity) for name, _, hold, severity in rows}
+    used_up = {name for name, when, *_ in rows if when.startswith("**resource**")}
+
+    assert told == {
+        name: (rule["for"], rule["labels"]["severity"]) for name, rule in ALERTS.items()
+    }
+    for name in used_up:
+        assert re.search(r"queue|waiting|budget|size", ALERTS[name]["expr"]), name
+    assert len(used_up) == 4
 
 
 def test_no_page_is_without_its_alert() -> None:
@@ -115,6 +131,7 @@ def test_pages_name_files_and_variables_that_exist() -> None:
         assert (ROOT / name).exists(), name
 
 
+@pytest.mark.covers("S1-136")
 def test_every_family_is_explained_to_operators_with_its_labels() -> None:
     text = (ROOT / "docs/observe.md").read_text("utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (\w+) \| ([^|]*) \| ([^|]+) \|$", text, re.MULTILINE)

@@ -43,6 +43,7 @@ def test_there_is_no_schema_of_an_event_that_is_gone():
     assert {path.stem for path in (REPO / "docs" / "schemas").glob("*.json")} == set(EVENTS)
 
 
+@pytest.mark.covers("S1-119")
 def test_every_event_type_of_ours_is_in_the_registry():
     ours = {value for value in vars(event).values() if is_type(value)}
 
@@ -58,6 +59,7 @@ def test_every_schema_is_one(type):
     jsonschema.Draft202012Validator.check_schema(schema(type))
 
 
+@pytest.mark.covers("S1-119")
 @pytest.mark.parametrize(
     ("type", "data"),
     [

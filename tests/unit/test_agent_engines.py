@@ -77,6 +77,7 @@ def test_without_a_model_the_engine_chooses():
     assert after(argv_of(a_run("gemini", model="gemini-2.5-pro")), "-m") == "gemini-2.5-pro"
 
 
+@pytest.mark.covers("S1-050")
 @pytest.mark.parametrize("name", ["claude", "claude-capsule", "codex", "gemini"])
 def test_the_prompt_is_one_fixed_sentence_so_that_nothing_foreign_is_an_argument(name):
     argv = argv_of(a_run(name))
@@ -106,7 +107,7 @@ def test_an_unknown_engine_is_refused_with_the_names_of_those_there_are():
         engine(a_run("goose"))
 
 
-@pytest.mark.covers("INJ-12")
+@pytest.mark.covers("INJ-12", "S1-115")
 @pytest.mark.parametrize("argv", DANGEROUS, ids=" ".join)
 def test_switches_that_turn_protection_off_need_the_operators_word(argv):
     run = a_run("command", argv=argv)

@@ -29,7 +29,7 @@ def test_exit_zero_with_report_and_diagnosis_is_success():
     assert verdict() == ("success", "")
 
 
-@pytest.mark.covers("S1-077", "S1-078", "S1-081")
+@pytest.mark.covers("S1-077", "S1-078", "S1-081", "S1-091")
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
@@ -55,6 +55,7 @@ def test_every_other_exit_is_a_failure_and_says_which(code, reason):
     assert verdict(code) == ("failed", reason)
 
 
+@pytest.mark.covers("S1-091")
 @pytest.mark.parametrize(
     ("code", "stopped", "expected"),
     [
@@ -69,6 +70,7 @@ def test_what_we_stopped_is_told_by_why_we_stopped_it(code, stopped, expected):
     assert verdict(code, stopped=stopped) == expected
 
 
+@pytest.mark.covers("S1-091")
 @pytest.mark.parametrize(
     ("report", "reason"),
     [
@@ -85,6 +87,7 @@ def test_exit_zero_without_a_whole_report_is_no_success(report, reason):
     assert verdict(report=report) == ("failed", reason)
 
 
+@pytest.mark.covers("S1-091")
 @pytest.mark.parametrize(
     "diagnosis",
     [

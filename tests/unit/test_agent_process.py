@@ -168,6 +168,19 @@ def test_an_agent_that_loops_for_ever_ends_at_its_cap_with_all_it_started(run, l
     assert len(log()) < 51_000
 
 
+@pytest.mark.covers("S1-088")
+def test_an_error_of_ours_while_it_runs_leaves_nothing_running(run, log):
+    def broken(line):
+        raise RuntimeError("ours")
+
+    talk = "import os, time; print(os.getpid(), flush=True); time.sleep(60)"
+    with pytest.raises(RuntimeError, match="ours"):
+        run(talk, watch=broken)
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(log()), 0)
+
+
 def test_cancelled_goes_before_a_deadline_that_comes_during_the_grace(run):
     deaf = ["/bin/sh", "-c", "trap '' INT; sleep 60"]
     asked = threading.Event()

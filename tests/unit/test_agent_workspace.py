@@ -1,18 +1,25 @@
 """The folder of a run: what is laid out, what is collected, and what is not."""
 
 import contextlib
+import inspect
 import os
+import re
 import shutil
 import socket
 import stat
 import threading
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
-from faultline.agent.workspace import Workspace, collect, skill
+import faultline.agent.workspace
+from faultline.agent.skills import skill, skill_version
+from faultline.agent.workspace import FOLDERS, Workspace, collect
 from faultline.errors import Rejected, Unavailable
 from faultline.model import Run
+
+ROOT = Path(__file__).parents[2]
 
 
 def a_run(number=1):
@@ -29,12 +36,25 @@ def a_run(number=1):
 
 @pytest.fixture
 def workspace(tmp_path):
-    made = Workspace(tmp_path / "runs", a_run())
+    made = Workspace(tmp_path / "runs", a_run().id)
     with made.held():
         made.lay_out({"PROMPT.md": b"# Look\n", "context/objects/pod/api.yaml": b"kind: Pod\n"})
         yield made
 
 
+FILES = ("PROMPT.md", "event.json", "incident.json", "findings.json")
+
+
+@pytest.mark.covers("S1-133")
+@pytest.mark.parametrize("name", [*(f"{folder}/" for folder in FOLDERS), *FILES])
+def test_the_module_and_the_contract_show_the_layout_as_it_is(name):
+    shown = re.compile(rf"(^|\s){re.escape(name)}(\s|$)", re.MULTILINE)
+
+    assert shown.search(inspect.getdoc(faultline.agent.workspace))
+    assert shown.search((ROOT / "agent-job/README.md").read_text("utf-8"))
+
+
+@pytest.mark.covers("S1-026")
 def test_the_layout_is_private_from_the_start(workspace):
     modes = {
         str(p.relative_to(workspace.path)): stat.S_IMODE(p.stat().st_mode)
@@ -54,7 +74,7 @@ def test_the_layout_is_private_from_the_start(workspace):
 def test_an_open_umask_opens_nothing(tmp_path):
     before = os.umask(0)
     try:
-        made = Workspace(tmp_path / "runs", a_run())
+        made = Workspace(tmp_path / "runs", a_run().id)
         with made.held():
             made.lay_out({"PROMPT.md": b""})
     finally:
@@ -64,12 +84,12 @@ def test_an_open_umask_opens_nothing(tmp_path):
     assert stat.S_IMODE((made.path / "PROMPT.md").stat().st_mode) == 0o600
 
 
-@pytest.mark.covers("S1-025")
+@pytest.mark.covers("S1-024", "S1-025", "S1-115")
 @pytest.mark.parametrize(
     "name", ["../x", "/etc/x", "a/../../x", "context/../../x", "..", ".", "home/../../../x"]
 )
 def test_a_name_that_leads_outside_is_refused(tmp_path, name):
-    made = Workspace(tmp_path / "runs", a_run())
+    made = Workspace(tmp_path / "runs", a_run().id)
 
     with made.held(), pytest.raises(Rejected, match="inside the workspace"):
         made.lay_out({name: b"x"})
@@ -80,7 +100,7 @@ def test_a_name_that_leads_outside_is_refused(tmp_path, name):
 @pytest.mark.covers("S1-021")
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
 def test_what_no_run_left_is_not_overwritten(tmp_path, kind):
-    made = Workspace(tmp_path / "runs", a_run())
+    made = Workspace(tmp_path / "runs", a_run().id)
     (tmp_path / "runs").mkdir()
     if kind == "folder":
         made.path.mkdir()
@@ -98,12 +118,12 @@ def test_what_no_run_left_is_not_overwritten(tmp_path, kind):
 
 
 def test_what_an_abandoned_attempt_left_is_replaced(tmp_path):
-    first = Workspace(tmp_path / "runs", a_run())
+    first = Workspace(tmp_path / "runs", a_run().id)
     with first.held():
         first.lay_out({"PROMPT.md": b"one"})
         (first.path / "output/half.md").write_text("half")
 
-    again = Workspace(tmp_path / "runs", a_run())
+    again = Workspace(tmp_path / "runs", a_run().id)
     with again.held():
         again.lay_out({"PROMPT.md": b"two"})
 
@@ -112,11 +132,11 @@ def test_what_an_abandoned_attempt_left_is_replaced(tmp_path):
 
 
 def test_a_run_that_is_held_is_nobody_elses(workspace, tmp_path):
-    other = Workspace(tmp_path / "runs", a_run())
+    other = Workspace(tmp_path / "runs", a_run().id)
 
     with pytest.raises(Unavailable, match="worked on already"), other.held():
         pass
-    with Workspace(tmp_path / "runs", a_run(2)).held():
+    with Workspace(tmp_path / "runs", a_run(2).id).held():
         pass
 
 
@@ -178,6 +198,7 @@ def test_links_pipes_sockets_and_devices_stay_behind(workspace, tmp_path, monkey
     }
 
 
+@pytest.mark.covers("S1-024")
 def test_an_output_folder_that_became_a_link_gives_nothing(workspace, tmp_path):
     (tmp_path / "else").mkdir()
     (tmp_path / "else/secret").write_text("s")
@@ -230,7 +251,7 @@ def test_names_that_are_no_text_do_not_stop_the_others(workspace):
     assert "output/artifacts/ok.txt" in collect(workspace.path).files
 
 
-@pytest.mark.covers("ART-04")
+@pytest.mark.covers("ART-04", "S1-024")
 def test_nothing_outside_is_read_while_names_are_exchanged(workspace, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -282,7 +303,7 @@ def a_skill(tmp_path):
 
 @pytest.mark.covers("S1-028", "S1-029", "S1-030")
 def test_a_skill_lies_where_the_engine_looks_for_it(tmp_path, a_skill):
-    made = Workspace(tmp_path / "runs", a_run())
+    made = Workspace(tmp_path / "runs", a_run().id)
 
     with made.held():
         made.lay_out({"PROMPT.md": b""} | skill(a_skill))
@@ -293,6 +314,17 @@ def test_a_skill_lies_where_the_engine_looks_for_it(tmp_path, a_skill):
     }
 
 
+def test_the_version_of_a_skill_is_that_of_its_files_and_of_nothing_else(a_skill):
+    before = skill_version(skill(a_skill))
+    (a_skill / ".git/config").write_text("another clone")
+    again = skill_version(skill(a_skill))
+    (a_skill / "SKILL.md").write_text("another text")
+
+    assert before == again != skill_version(skill(a_skill))
+    assert before.startswith("k8s-troubleshooter@sha256:")
+    assert skill_version({}) == ""
+
+
 @pytest.mark.covers("S1-031", "S1-033")
 @pytest.mark.parametrize("missing", ["SKILL.md", "references", "scripts", ""])
 def test_a_skill_that_is_not_whole_is_an_error(a_skill, missing):
@@ -300,3 +332,17 @@ def test_a_skill_that_is_not_whole_is_an_error(a_skill, missing):
 
     with pytest.raises(Rejected, match=missing or "SKILL.md, references, scripts"):
         skill(a_skill)
+
+
+@pytest.mark.covers("S1-135")
+def test_every_variable_of_the_runtime_and_all_parts_of_a_skill_are_in_its_contract(a_skill):
+    contract = (ROOT / "agent-job/README.md").read_text("utf-8")
+    code = "".join(p.read_text("utf-8") for p in (ROOT / "src/faultline/agent").glob("*.py"))
+    section = contract.partition("## A skill\n")[2].partition("\n## ")[0]
+    read = set(re.findall(r"""(?:environment\.get\(|_needed\(environment, )"([A-Z_]+)""", code))
+
+    assert len(read) > 8
+    assert [name for name in sorted(read) if f"`{name}`" not in contract] == []
+    assert {"SKILL.md", "references/", "scripts/"} <= set(re.findall(r"`([^`]+)`", section))
+    assert "AGENT_RUNTIME_SKILLS_SOURCE=/skills/" in section
+    assert ".claude/skills/<name>/" in section

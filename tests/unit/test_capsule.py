@@ -78,6 +78,7 @@ def test_a_directory_is_read_without_what_does_not_belong(tmp_path: Path) -> Non
     assert Capsule.from_directory(tmp_path).names() == tuple(sorted(FILES))
 
 
+@pytest.mark.covers("S1-042")
 @pytest.mark.parametrize(
     ("name", "inside"),
     [("PROMPT.md", True), ("context/a", True), ("incident.json", False), ("contexts/a", False)],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 import shutil
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -20,7 +22,7 @@ from faultline import keys
 from faultline.adapters.stores.files import FilesStore
 from faultline.bridge.events import event_of
 from faultline.cli import STATUSES, main, parser
-from faultline.event import to_json
+from faultline.event import format_time, to_json
 from faultline.incidents import Incidents
 from faultline.model import ClosedBecause, Resource, Status
 from faultline.style import paint, paint_diff
@@ -187,9 +189,9 @@ def test_last_is_the_one_that_was_opened_last_whatever_it_is_called(
     ids = list(memory(folder).ids())
     newest = max(ids, key=lambda id: memory(folder).incident(id).opened_at)  # noqa: A006
     words = [["show", "last"], ["show", newest], ["show", newest[-8:]]]
-    said = {run(capsys, *each, "--store", folder, "--json").out for each in words}
+    said = [run(capsys, *each, "--store", folder, "--json").out for each in words]
 
-    assert len(said) == 1
+    assert [json.loads(each)["incident"]["id"] for each in said] == [newest] * 3
     assert newest in said.pop()
 
 
@@ -201,6 +203,28 @@ def test_show_says_the_cause_and_the_change(
     assert "64Mi" in found.out
     assert "+              memory: 256Mi" in found.out
     assert "\x1b[" not in found.out  # no terminal, no colour
+
+
+@pytest.mark.covers("S1-072")
+@pytest.mark.parametrize("status", [Status.INVESTIGATING, Status.PACKAGED])
+def test_show_says_how_the_newest_run_stands_since_when_how_long_and_where(
+    folder: str, status: Status, capsys: pytest.CaptureFixture[str]
+) -> None:
+    id = named(folder, status)
+    began = memory(folder).run(id, 1)
+    ended = memory(folder).result(id, 1)
+    assert began is not None
+
+    told = json.loads(run(capsys, "show", id, "--store", folder, "--json").out)["attempt"]
+
+    assert told["folder"] == f"incidents/{id}/runs/1/"
+    if ended is None:
+        assert (told["status"], told["started_at"]) == ("running", format_time(began.created_at))
+        so_far = (dt.datetime.now(dt.UTC) - began.created_at).total_seconds()
+        assert so_far - 60 < told["seconds"] <= so_far
+    else:
+        assert (told["status"], told["started_at"]) == ("success", format_time(ended.started_at))
+        assert told["seconds"] == (ended.completed_at - ended.started_at).total_seconds()
 
 
 @pytest.mark.parametrize("status", STATUSES[:5])
@@ -245,6 +269,28 @@ def test_replay_of_a_page_that_was_changed_is_code_1(
 
 
 # acting
+
+
+@pytest.mark.covers("S1-143")
+def test_a_bundle_holds_all_of_an_incident_and_unpacked_it_is_a_store(
+    folder: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    id, out = named(folder, Status.PACKAGED), tmp_path / "bundle.tar.gz"
+    found = run(capsys, "bundle", id, "--out", str(out), "--store", folder)
+    run(capsys, "bundle", id, "--out", str(tmp_path / "again.tar.gz"), "--store", folder)
+    again = run(capsys, "bundle", id, "--out", str(out), "--store", folder)
+
+    with tarfile.open(out) as archive:
+        archive.extractall(tmp_path / "unpacked", filter="data")
+    other = f"file://{tmp_path / 'unpacked'}"
+    shown = [run(capsys, "show", id, "--json", "--store", each).out for each in (folder, other)]
+
+    assert found.code == 0
+    assert memory(other).names(id) == memory(folder).names(id)
+    assert shown[0] == shown[1] != ""
+    assert run(capsys, "replay", id, "--store", other).code == 0
+    assert out.read_bytes() == (tmp_path / "again.tar.gz").read_bytes()
+    assert (again.code, "there is one" in again.err) == (1, True)
 
 
 def test_close_writes_the_record_and_the_page(

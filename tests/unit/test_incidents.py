@@ -110,6 +110,7 @@ def test_an_incident_whose_opener_died_is_finished_by_anyone(memory: Incidents) 
     assert memory.opener(claim.incident.id).data == {"a": 1}
 
 
+@pytest.mark.covers("S1-074")
 def test_a_record_is_written_once(memory: Incidents) -> None:
     id = opened(memory).id
 
@@ -299,6 +300,7 @@ def work(ports: Ports) -> set[tuple[str, str]]:
     return said
 
 
+@pytest.mark.covers("S1-074")
 @pytest.mark.parametrize("number", range(4))
 def test_of_32_workers_that_race_through_three_steps_one_capsule_and_one_job_come(
     number: int,

@@ -68,6 +68,7 @@ def test_a_start_in_another_zone_is_the_same_occurrence() -> None:
     assert fault(starts_at=START.astimezone(zone)).occurrence == fault().occurrence
 
 
+@pytest.mark.covers("S1-075")
 @given(st.permutations(RECORDS))
 def test_status_never_goes_back_as_records_come_in_any_order(order: list[str]) -> None:
     seen = [status_of(frozenset(order[:n])) for n in range(len(order) + 1)]
@@ -77,6 +78,7 @@ def test_status_never_goes_back_as_records_come_in_any_order(order: list[str]) -
     assert seen[-1] is Status.CLOSED
 
 
+@pytest.mark.covers("S1-075")
 def test_the_newest_run_says_the_status() -> None:
     first = {keys.INCIDENT, keys.INDEX, keys.run_record(1, keys.RUN),
              keys.run_record(1, keys.PACKAGED)}  # fmt: skip

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
+import yaml
 
 from faultline import bootstrap
+from faultline.adapters.runners.kubernetes import KubernetesRunner
+from faultline.adapters.runners.subprocess import SubprocessRunner
 from faultline.errors import Rejected
 from faultline.model import Policy
-from faultline.settings import ENGINES, Settings, fields, load, secret, value
+from faultline.settings import ENGINES, SECTIONS, Settings, fields, load, secret, value
 
 ROOT = Path(__file__).resolve().parents[2]
 SECRETS = ("webhook_token", "webhook_hmac", "console_token")
@@ -36,13 +41,14 @@ def refused(environment: dict[str, str] | None = None, **more: Any) -> str:
     return str(caught.value)
 
 
-@pytest.mark.covers("S0-05", "S1-116")
+@pytest.mark.covers("S0-05", "S1-016", "S1-116")
 def test_every_setting_has_a_default() -> None:
     settings, origins = load({})
 
     assert settings == Settings()
     assert set(origins.values()) == {"default"}
     assert settings.agent_runtime.timeout_seconds == 600
+    assert settings.agent_runtime.workspace_retention_hours == 72
 
 
 def _other(name: str) -> str:
@@ -136,6 +142,37 @@ def test_a_file_that_cannot_be_right_is_refused_with_the_key(text: str, expected
     assert expected in refused(file=write(text))
 
 
+SCHEMA = json.loads((ROOT / "docs/schemas/config/faultline.json").read_text("utf-8"))
+
+
+@pytest.mark.covers("S1-134", "S1-138")
+def test_the_example_names_every_setting_of_the_runtime_and_changes_none() -> None:
+    example = ROOT / "configs/agent-runtime.yaml"
+    settings, origins = load({}, file=example)
+    found = yaml.safe_load(example.read_text("utf-8"))
+
+    assert settings == Settings()
+    assert {name for name, origin in origins.items() if origin != "default"} == {
+        name for name in fields() if name.startswith("agent_runtime.") and not secret(name)
+    }
+    jsonschema.validate(found, SCHEMA)
+
+
+@pytest.mark.covers("S1-134")
+def test_the_schema_explains_every_setting_and_refuses_what_loading_refuses() -> None:
+    found = {"": SCHEMA, **{f"{n}.": SCHEMA["$defs"][m.__name__] for n, m in SECTIONS.items()}}
+    described = {
+        prefix + name: field["description"]
+        for prefix, schema in found.items()
+        for name, field in schema["properties"].items()
+        if prefix + name in fields()
+    }
+
+    assert described == {name: field.description for name, (_, field) in fields().items()}
+    for wrong in ({"prot": 1}, {"agent_runtime": {"tmeout": 1}}, {"port": "many"}, {"port": -1}):
+        assert not jsonschema.Draft202012Validator(SCHEMA).is_valid(wrong)
+
+
 def test_an_empty_file_sets_nothing() -> None:
     assert load({}, file=write("# nothing\n"))[0] == Settings()
 
@@ -181,6 +218,7 @@ def test_the_secrets_are_known_as_such() -> None:
         ({"FAULTLINE_MANIFESTS": "/nowhere"}, "manifests: expected a folder"),
         ({"FAULTLINE_RECORDED_CLUSTER": "/nowhere"}, "recorded_cluster: expected a folder"),
         ({"LOG_LEVEL": "loud"}, "log_level: expected"),
+        ({"AGENT_RUNTIME_CLEANUP": "burn"}, "agent_runtime.cleanup: expected keep"),
         ({"FAULTLINE_TRACES": "otlp:ftp://x"}, "traces: expected"),
     ],
 )
@@ -207,6 +245,18 @@ def test_the_engines_are_those_of_the_table() -> None:
     table = tomllib.loads((ROOT / "src/faultline/agent/engines.toml").read_text("utf-8"))
 
     assert {*ENGINES, "loop-recorded"} == set(table)  # that one is `replay`'s
+
+
+@pytest.mark.covers("S1-120")
+def test_runs_are_jobs_where_an_image_is_named_and_else_child_processes(tmp_path: Path) -> None:
+    file = write("agent_runtime: {cleanup: delete_after, workspace_retention_hours: 1.5}\n")
+    here = bootstrap.runner(load({"FAULTLINE_STORE": f"file://{tmp_path}"}, file=file)[0])
+    jobs = bootstrap.runner(load({"FAULTLINE_JOB_IMAGE": "agent@sha256:0"})[0])
+
+    assert isinstance(jobs, KubernetesRunner)
+    assert isinstance(here, SubprocessRunner)
+    assert here._env["AGENT_RUNTIME_CLEANUP"] == "delete_after"
+    assert here._env["AGENT_RUNTIME_RETENTION"] == "1.5"
 
 
 POLICY_FIELDS = {

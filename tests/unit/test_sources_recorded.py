@@ -56,6 +56,7 @@ def thing(kind, name="checkout", owner=None, **fields):
     return {"kind": kind, "metadata": meta | fields.pop("metadata", {}), **fields}
 
 
+@pytest.mark.covers("S1-043", "S1-126")
 @pytest.mark.parametrize("case", CASES)
 def test_an_example_capsule_is_what_the_steps_make_of_its_cluster(case):
     sys.path.insert(0, str(EXAMPLES))
@@ -214,6 +215,7 @@ def with_log(tmp_path, current, previous=None):
     return collected(tmp_path, resource)["context/logs.txt"].decode()
 
 
+@pytest.mark.covers("S1-036")
 def test_logs_are_the_last_lines_of_each_container_current_and_previous(tmp_path):
     text = with_log(tmp_path, "".join(f"line {n}\n" for n in range(99)), "died\n")
 

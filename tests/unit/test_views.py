@@ -528,7 +528,8 @@ def test_a_record_that_does_not_parse_leaves_the_rest_readable(book: Casebook) -
 
 @pytest.mark.covers("S3-45")
 def test_machines_get_the_same_case_as_json(book: Casebook) -> None:
-    told = json.loads(json.dumps(views.as_json(views.load(book.incidents, book.packaged()))))
+    case = views.load(book.incidents, book.packaged())
+    told = json.loads(json.dumps(views.as_json(case, case.incident.opened_at)))
 
     assert told["status"] == "packaged"
     assert told["diagnosis"]["root_cause"] == PROVED.root_cause

@@ -533,7 +533,7 @@ def test_a_store_that_is_down_is_said_to_be_down() -> None:
     assert "did not answer" in answer.text
 
 
-@pytest.mark.covers("S4-39")
+@pytest.mark.covers("S4-39", "S1-069")
 def test_agents_are_the_runs_under_way(console: Console) -> None:
     console.book.packaged()
     other = fault(condition="2", resource=Resource(kind="Pod", name="db-0", namespace="shop"))

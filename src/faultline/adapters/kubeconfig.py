@@ -23,7 +23,7 @@ Answer = tuple[int, bytes]
 def load() -> Any:
     """Return the module `kubernetes.client`, set up for the cluster we run in, or KUBECONFIG's.
 
-    Raises Rejected, saying what was expected, if there is neither.
+    Raises Rejected, saying what was expected, if there is neither, or one that names no server.
     """
     import kubernetes
 
@@ -31,11 +31,25 @@ def load() -> Any:
     try:
         config.load_incluster_config()
     except config.ConfigException:
-        try:
-            config.load_kube_config(os.environ.get("KUBECONFIG") or None)
-        except config.ConfigException as error:
-            raise Rejected(f"expected to run in a cluster, or a KUBECONFIG: {error}") from None
+        _load_file(config, os.environ.get("KUBECONFIG") or None)
     return kubernetes.client
+
+
+def _load_file(config: Any, path: str | None) -> None:
+    import kubernetes
+    import yaml
+
+    unfit = (OSError, ValueError, TypeError, LookupError, AttributeError, yaml.YAMLError)
+    try:
+        config.load_kube_config(path)
+    except config.ConfigException as error:
+        raise Rejected(f"expected to run in a cluster, or a KUBECONFIG: {error}") from None
+    except unfit as error:  # the client looks into it without checking; its words may quote a token
+        kind = type(error).__name__
+        raise Rejected(f"expected a KUBECONFIG in {path or '~/.kube/config'}, got {kind}") from None
+    client: Any = kubernetes.client
+    if not client.Configuration.get_default_copy().host:
+        raise Rejected(f"expected a cluster with a server in {path or '~/.kube/config'}, got none")
 
 
 class Api:

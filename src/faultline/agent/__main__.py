@@ -6,7 +6,8 @@
     K_SINK            where run.finished goes; empty: nowhere, `sweep` will find the result
     WORKSPACE_ROOT    folder in which each run has its own
     AGENT_RUNTIME_GRACE     seconds between interrupt and kill
-    AGENT_RUNTIME_CLEANUP   keep, keep_on_failure (default) or delete: the folder afterwards
+    AGENT_RUNTIME_CLEANUP   keep, keep_on_failure (default), delete_after, delete: the folder then
+    AGENT_RUNTIME_RETENTION hours until a folder goes that was kept, 72; `keep` keeps it for ever
     AGENT_RUNTIME_SKILLS_SOURCE   a skill's folder, found as .claude/skills/<its name>/
 
 Killed at any moment and started again, it goes on: a result that stands is only announced, an

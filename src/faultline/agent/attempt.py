@@ -20,10 +20,11 @@ from typing import TypeVar
 
 from faultline import keys
 from faultline.adapters.runners.processes import Known
-from faultline.agent import engines, outcome, process, rights
+from faultline.agent import engines, outcome, process, rights, skills
 from faultline.agent.engines import Engine
 from faultline.agent.process import Exit
-from faultline.agent.workspace import Collected, Workspace, collect, skill
+from faultline.agent.retention import retention
+from faultline.agent.workspace import Collected, Workspace, collect
 from faultline.errors import FaultlineError, NotFound, Rejected, TryAgain
 from faultline.event import RUN_FINISHED, from_json
 from faultline.incidents import Incidents
@@ -34,6 +35,7 @@ from faultline.redact import Redactor
 log = logging.getLogger(__name__)
 
 _POLL_S = 1.0
+_LINE_CHARS_MAX = 2_000
 _WAITS_S = (0.5, 1.0, 2.0, 4.0, 8.0)
 _REFUSED_DIAGNOSIS = "output/diagnosis-refused.txt"
 _SECRETS = ("KEY", "TOKEN", "SECRET", "PASSWORD")
@@ -53,7 +55,9 @@ class Attempt:
     ) -> None:
         self._run, self._incidents, self._stop = run, incidents, stop
         self._environment = environment
-        self._workspace = Workspace(Path(environment.get("WORKSPACE_ROOT", ".faultline/runs")), run)
+        self._root = Path(environment.get("WORKSPACE_ROOT", ".faultline/runs"))
+        self._workspace = Workspace(self._root, run.id)
+        self._retention = retention(environment)
         self._about = {"incident": run.incident_id, "cluster": run.cluster, "run": run.id}
 
     def finish(self) -> Result:
@@ -66,8 +70,9 @@ class Attempt:
             if result is None:
                 result = self._conclude()
             self._announce(result)
-            self._clean_up(result)
-            return result
+            self._retention.clean_up(self._workspace, success=result.status is RunStatus.SUCCESS)
+        self._retention.forget_old(self._root, time.time())
+        return result
 
     def _recorded(self) -> Result | None:
         return patiently(lambda: self._incidents.result(self._run.incident_id, self._run.number))
@@ -91,7 +96,7 @@ class Attempt:
             argv = engines.command(engine, self._run, self._environment)
             if engine.asks_cluster:
                 rights.check_ours(self._run, engines.reachable(engine, self._environment))
-            self._workspace.lay_out(self._files() | _home(engine) | self._skills())
+            self._workspace.lay_out(self._files() | _home(engine) | skills.given(self._environment))
         except Rejected as error:
             log.warning("not started: %s", error, extra=self._about)
             return Exit(None, error=str(error))
@@ -112,19 +117,23 @@ class Attempt:
             deadline_s=self._run.deadline_s,
             grace_s=float(self._environment.get("AGENT_RUNTIME_GRACE") or run_grace_seconds),
             cancelled=cancellation.asked,
-            watch=lambda line: outcome.hopeless(engine.stream, line, engines.tools(argv)),
+            watch=partial(self._heard, engine, engines.tools(argv)),
             started=lambda pid: self._started(pid, argv),
             alone=True,
         )
+
+    def _heard(self, engine: Engine, tools: frozenset[str], line: bytes) -> str:
+        """Return why going on is in vain, "" if it is not. At level debug the line is in our log:
+        of a container that is killed with its disk, that is all there is."""
+        if log.isEnabledFor(logging.DEBUG):
+            text = line.decode("utf-8", "replace")[:_LINE_CHARS_MAX]
+            log.debug("engine says: %s", text, extra=self._about)
+        return outcome.hopeless(engine.stream, line, tools)
 
     def _started(self, pid: int, argv: list[str]) -> None:
         Known.of(pid).write(self._workspace.beside("engine"))
         words = (shlex.join(argv), self._workspace.path, pid)
         log.info("engine started: %s in %s, process %d", *words, extra=self._about)
-
-    def _skills(self) -> dict[str, bytes]:
-        source = self._environment.get("AGENT_RUNTIME_SKILLS_SOURCE")
-        return skill(Path(source)) if source else {}
 
     def _files(self) -> dict[str, bytes]:
         """Return what the engine finds. Raises Rejected unless it is the evidence of `run.json`."""
@@ -203,6 +212,7 @@ class Attempt:
             completed_at=over,
             engine=run.engine,
             model=(said.model if said else "") or run.model,
+            skill=skills.version_given(self._environment),
             tokens=said.tokens if said else 0,
             cost_usd=said.cost_usd if said else 0.0,
             outputs=patiently(lambda: incidents.outputs(run.incident_id, run.number)),
@@ -270,13 +280,6 @@ class Attempt:
             HttpSink(address, sleep=time.sleep).send(event)
         except FaultlineError as error:
             log.warning("run.finished was not taken: %s", error, extra=extra)
-
-    def _clean_up(self, result: Result) -> None:
-        """Remove the folder, by policy. Nothing that goes wrong here changes the result."""
-        policy = self._environment.get("AGENT_RUNTIME_CLEANUP", "keep_on_failure")
-        done = result.status is RunStatus.SUCCESS
-        if policy == "delete" or (policy == "keep_on_failure" and done):
-            self._workspace.remove()
 
 
 class Cancellation:

@@ -222,8 +222,10 @@ def harden() -> None:
     """Make orphans of the engine our children, and our memory and environment unreadable to it.
 
     Linux only; elsewhere, and where it is not allowed, nothing happens. For the process that is
-    the runtime, once, at its start: it must have no other children.
+    the runtime, once, at its start: it must have no other children. Whoever started us may have
+    ignored SIGCHLD, and that is inherited: then the system would take away how the engine ended.
     """
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

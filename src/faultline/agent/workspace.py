@@ -1,5 +1,17 @@
 """The folder of a run: lay out what the engine finds, collect what it leaves.
 
+    <root>/<run id>/            mode 0700, the engine's working directory; all files 0600
+      PROMPT.md                 the question
+      event.json incident.json  what it is about
+      findings.json             what the analyzers suspect
+      context/                  the evidence: the capsule, with its index
+      .claude/ (.claude/skills/<name>/)  a skill, if there is one
+      recorded/                 in a replay: the records of the earlier run
+      output/                   what the engine leaves
+      output/artifacts/         anything else it leaves
+      home/ tmp/                its HOME and TMPDIR
+    <root>/<run id>.<ending>    beside it, of ours: lock, begun, engine, ended, …
+
 While a run lives it holds a lock beside its folder, so a folder without a holder was abandoned by a
 crash. Collecting trusts nothing: the engine has had the folder to itself. It begins after the last
 process of the engine is dead, looks into `output/` only and opens part by part without following
@@ -22,7 +34,6 @@ from pathlib import Path
 from faultline import keys
 from faultline.errors import Rejected, Unavailable
 from faultline.limits import artifact_bytes_max, artifacts_bytes_max, artifacts_max
-from faultline.model import Run
 
 FOLDERS = (".claude", "context", "home", "output", "output/artifacts", "tmp")
 _DEPTH_MAX = 8
@@ -35,8 +46,8 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 class Workspace:
     """`<root>/<run id>/`, and the files beside it that say what became of it."""
 
-    def __init__(self, root: Path, run: Run) -> None:
-        self.path = root.absolute() / run.id
+    def __init__(self, root: Path, run_id: str) -> None:
+        self.path = root.absolute() / run_id
 
     @property
     def log(self) -> Path:
@@ -94,23 +105,16 @@ class Workspace:
         found = (Path(top) / name for top, _, names in os.walk(self.path) for name in names)
         return sum(path.lstat().st_size for path in found if not path.is_symlink())
 
-    def remove(self) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)
+    def remove(self) -> list[str]:
+        """Remove the folder as far as that is possible; return what stayed, each with the reason.
 
-
-def skill(source: Path) -> dict[str, bytes]:
-    """Return a skill's files as the workspace has them: `.claude/skills/<its name>/…`.
-
-    Raises Rejected unless `SKILL.md`, `references/` and `scripts/` are there.
-    """
-    parts = {"SKILL.md": Path.is_file, "references": Path.is_dir, "scripts": Path.is_dir}
-    if missing := [part for part, there in parts.items() if not there(source / part)]:
-        raise Rejected(f"expected a skill at {source}, but it has no {', '.join(missing)}")
-    files = (
-        path for path in sorted(source.rglob("*")) if path.is_file() and ".git" not in path.parts
-    )
-    folder = f".claude/skills/{source.resolve().name}"
-    return {f"{folder}/{path.relative_to(source)}": path.read_bytes() for path in files}
+        Nothing that a link leads to is touched. Never raises.
+        """
+        problems: list[str] = []
+        shutil.rmtree(
+            self.path, onerror=lambda _, path, why: problems.append(f"{path}: {_why(why[1])}")
+        )
+        return problems
 
 
 @dataclass
@@ -228,6 +232,10 @@ class _Collector:
     def _leave(self, name: str, reason: str) -> None:
         if len(self.found.left_out) < artifacts_max:
             self.found.left_out[name.encode("utf-8", "backslashreplace").decode()] = reason
+
+
+def _why(error: BaseException) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 def _reason(error: OSError) -> str:

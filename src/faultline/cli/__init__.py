@@ -1,7 +1,7 @@
 """The command `faultline`. This file has the words and their help; what they do is beside it.
 
 `serving.py` starts things, `reading.py` shows what is in the store, `writing.py` sends and changes,
-`healing.py` resets a workload's healing score.
+`bundling.py` packs an incident, `healing.py` resets a workload's healing score.
 Imports are made when a command needs them, so that `faultline --version` is quick.
 """
 
@@ -47,6 +47,7 @@ EXAMPLES = {
 faultline send alert examples/alerts/crash-looping.json
 faultline send alert examples/alerts/crash-looping.json --resolved
 kubectl get ... | faultline send fault -""",
+    "bundle": "faultline bundle last --out bundle.tar.gz",
     "retry": "faultline retry last --engine claude",
     "reset": 'faultline heal reset prod-eu/shop/api --note "the cache is bounded now"',
     "close": 'faultline close last --note "known, see the runbook"',
@@ -161,6 +162,9 @@ def _casework(commands: Any) -> None:
     )
     promote.add_argument("incident")
     promote.add_argument("--out", type=Path, required=True, help="folder of cases; one is added")
+    bundle = _add(commands, "bundle", "bundling.bundle", "all of an incident in one file", READING)
+    bundle.add_argument("incident", help=NAMED)
+    bundle.add_argument("--out", type=Path, required=True, help="file to make, a tar.gz")
     judge = _add(
         commands, "eval", "casework.evaluate", "how good an engine is over a folder of cases",
         ("agent_runtime.agent_command",),

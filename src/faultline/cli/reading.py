@@ -54,7 +54,7 @@ def show(arguments: argparse.Namespace) -> int:
     incident_id = resolve(memory, arguments.incident)
     case = views.load(memory, incident_id)
     if arguments.json:
-        print_json(views.as_json(case))
+        print_json(views.as_json(case, now()))
     else:
         say(paint_diff(views.result_text(case), sys.stdout))
     return 0

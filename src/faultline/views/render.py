@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import datetime as dt
 import functools
 import hashlib
 import json
@@ -20,7 +21,16 @@ from faultline import keys
 from faultline.errors import Rejected
 from faultline.event import format_time
 from faultline.incidents import Incidents
-from faultline.model import Certainty, Diagnosis, Incident, Index, Proposal, Report, Result
+from faultline.model import (
+    Certainty,
+    Diagnosis,
+    Incident,
+    Index,
+    Proposal,
+    Report,
+    Result,
+    RunStatus,
+)
 from faultline.proposal import diff
 from faultline.views import neutral, words
 from faultline.views.case import CLOSED_WORDS, Attempt, Case, Entry, Excerpt, excerpts, load
@@ -324,7 +334,7 @@ def result_text(case: Case) -> str:
     )
 
 
-def as_json(case: Case) -> dict[str, Any]:
+def as_json(case: Case, now: dt.datetime) -> dict[str, Any]:
     """Return the case for machines: `faultline show --json`."""
     latest = case.attempt
     known = {
@@ -338,6 +348,7 @@ def as_json(case: Case) -> dict[str, Any]:
     return shown | {
         "status": case.status.value,
         "run": latest.number if latest else 0,
+        "attempt": _attempt(case, latest, now) if latest else None,
         "patch": case.patch,
         "receipts": [receipt.model_dump(mode="json") for receipt in case.receipts],
         "timeline": [
@@ -346,6 +357,21 @@ def as_json(case: Case) -> dict[str, Any]:
         ],
         "next": words.following(case),
         "lastDiagnosis": words.last_diagnosis(case.diagnosis),
+    }
+
+
+def _attempt(case: Case, latest: Attempt, now: dt.datetime) -> dict[str, Any]:
+    """Return how the newest run stands: status, start, seconds so far, folder in the store.
+
+    Until there is a result, its start is when it was asked for.
+    """
+    result, run = latest.result, latest.run
+    began = result.started_at if result else run.created_at if run else now
+    return {
+        "status": str(result.status if result else RunStatus.RUNNING),
+        "started_at": format_time(began),
+        "seconds": ((result.completed_at if result else now) - began).total_seconds(),
+        "folder": keys.incident(case.incident.id, keys.run_record(latest.number, "")),
     }
 
 

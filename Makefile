@@ -7,7 +7,7 @@ SCENARIO ?= memory
 DOCKER ?= docker
 
 .DEFAULT_GOAL := help
-.PHONY: help demo dev debug build image test unit check fix cover coverage-of-spec bench simulate lock vendor deploy clean apt
+.PHONY: help demo dev debug build image test unit check fix cover coverage-of-spec bench simulate lock sbom audit vendor deploy clean apt
 
 help: ## show the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,6 +80,13 @@ lock: .venv/ready ## resolve the requirements again
 	$(COMPILE) --extra s3 --extra kubernetes --extra github --output-file requirements/runtime.txt
 	$(COMPILE) --extra s3 --extra kubernetes --extra github --extra functions-framework --group dev --output-file requirements/dev.txt
 	$(COMPILE) --extra s3 --extra kubernetes --extra kn --group shell --output-file requirements/kn.txt
+
+sbom: .venv/ready ## what the image gets from the lock, as CycloneDX: dist/faultline.cdx.json
+	@mkdir -p dist
+	@$(BIN)/python tools/supply.py sbom > dist/faultline.cdx.json
+
+audit: .venv/ready ## known vulnerabilities in the locks; needs pip-audit and an index with advisories
+	@$(BIN)/python tools/supply.py audit requirements/*.txt
 
 vendor: ## bring the package into functions/$(FN), as a copy of its source
 	rm -rf functions/$(FN)/vendor

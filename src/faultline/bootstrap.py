@@ -245,12 +245,13 @@ def sources(settings: Settings, store: Store) -> Sequence[Source]:
         from faultline.adapters.sources.cluster import ClusterSource
         from faultline.adapters.sources.recorded import RecordedCluster
 
-        found.append(ClusterSource(RecordedCluster(Path(settings.recorded_cluster))))
+        recorded = RecordedCluster(Path(settings.recorded_cluster))
+        found.append(ClusterSource(recorded, log_lines=settings.log_lines))
     elif settings.live_cluster:
         from faultline.adapters.sources.cluster import ClusterSource
         from faultline.adapters.sources.live import LiveCluster
 
-        found.append(ClusterSource(LiveCluster()))
+        found.append(ClusterSource(LiveCluster(), log_lines=settings.log_lines))
     if settings.prometheus_url:
         from faultline.adapters.sources.prometheus import PrometheusSource
 

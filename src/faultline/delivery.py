@@ -20,6 +20,7 @@ from faultline.merging import Object, part
 from faultline.model import Target
 
 ORIGIN = "config.kubernetes.io/origin"  # written by kustomize's buildMetadata: [originAnnotations]
+MANIFEST = "faultline.dev/manifest"  # a person's word: the file in the repository
 _REWRITES = (
     "components",
     "images",
@@ -41,8 +42,8 @@ def hints(objects: Sequence[Object], target: Target) -> Hints:
     metadata = part(found, "metadata")
     labels, notes = part(metadata, "labels"), part(metadata, "annotations")
     said = next(_delivered(objects, labels, notes), Hints())
-    origin = _origin(notes)
-    files = (origin,) if origin else ()
+    file = _path(str(notes.get(MANIFEST) or "")) or _origin(notes)
+    files = (file,) if file else ()
     release = said.release or str(notes.get("meta.helm.sh/release-name") or "")
     return replace(said, files=files, release=release)
 
@@ -128,6 +129,9 @@ def _origin(notes: Object) -> str:
         return ""
     said = read[0].value if read and isinstance(read[0].value, dict) else {}
     path = str(said.get("path") or "")
-    if not path or said.get("repo"):
-        return ""
-    return re.sub(r"^(\.\./)+", "", posixpath.normpath(path))
+    return "" if said.get("repo") else _path(path)
+
+
+def _path(said: str) -> str:
+    """Return a path as it may end in a repository; "" for none."""
+    return re.sub(r"^(\.\./)+", "", posixpath.normpath(said)).lstrip("/") if said else ""

@@ -19,6 +19,14 @@ from faultline.hints import Hints as Hints
 from faultline.kustomize import Rendered, Repository
 from faultline.model import Target
 
+# where people keep the manifest of a workload, `%s`: between files that nothing else tells apart
+CONVENTIONS = (
+    "deploy/%s/deployment.yaml",
+    "deploy/%s/deployment.yml",
+    "manifests/%s/deployment.yaml",
+    "manifests/%s.yaml",
+    "k8s/%s/deployment.yaml",
+)
 # `name: api` of an object: not that of an item of a list, and not the end of a longer key
 _NAMED = rb"(?<![\w./-])(?<!-\s)name[\"']?\s*:\s*(?:&\S+\s+)?[\"']?(?:%s)[\"']?\s*(?:[#,}]|$)"
 
@@ -43,6 +51,8 @@ def find(
 ) -> Deployed:
     """Return the one object that a target means. Raises Rejected for none and for several.
 
+    Of several plain files the first of `CONVENTIONS` counts.
+
     `within`: the files that count; None: all. Others still count as parts of kustomizations.
     """
     hints = _usable(repository, hints or Hints())
@@ -50,6 +60,7 @@ def find(
         raise Rejected(hints.refusal)
     found, failed = _all(repository, target, within, hints)
     found = [one for one in found if _ends(one.item.text.file, hints.files)] or found
+    found = _conventional(found, target.name) if len(found) > 1 else found
     name = f"{target.kind}/{target.name}" + (f" in {target.namespace}" if target.namespace else "")
     by = f" where {hints.by} points to" if hints.directories else ""
     if len(found) > 1:
@@ -197,6 +208,16 @@ def _usable(repository: Repository, hints: Hints) -> Hints:
 
 def _below(file: str, directory: str) -> bool:
     return not directory or file.startswith(directory + "/")
+
+
+def _conventional(found: list[Deployed], name: str) -> list[Deployed]:
+    """Return the one of several plain files that lies where people expect it; else all."""
+    if any(one.root is not None for one in found):
+        return found  # a kustomization renders it: which of them is deployed, no path tells
+    for pattern in CONVENTIONS:
+        if at := [one for one in found if one.item.text.file == pattern % name]:
+            return at
+    return found
 
 
 def _ends(file: str, ends: tuple[str, ...]) -> bool:

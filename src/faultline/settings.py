@@ -71,6 +71,9 @@ class Settings(BaseModel):
     live_cluster: bool = setting(
         False, "FAULTLINE_LIVE_CLUSTER", "ask the cluster we run in, or KUBECONFIG's; read only"
     )
+    log_lines: int = setting(
+        50, "FAULTLINE_LOG_LINES", "of each container's log, the last so many", ge=1, le=1_000
+    )
     prometheus_url: str = setting("", "PROMETHEUS_URL", "Prometheus to ask; empty: none")
     manifests: str = setting(
         "", "FAULTLINE_MANIFESTS", "Git repository or folder that the cluster is deployed from"

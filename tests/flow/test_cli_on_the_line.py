@@ -56,7 +56,7 @@ def person(tmp_path: Path) -> Iterator[Person]:
         line.dispose()
 
 
-@pytest.mark.covers("S1-073", "S2-20", "S3-74")
+@pytest.mark.covers("S1-073", "S2-20", "S3-16", "S3-74")
 def test_from_an_alert_to_its_closing_by_hand(person: Person) -> None:
     said = person.types("send", "alert", str(ALERT))
     assert "taken on" in said

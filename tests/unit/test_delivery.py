@@ -109,6 +109,16 @@ def test_the_origin_that_kustomize_notes_leads_to_the_file() -> None:
     assert hints([remote], API) == hints([broken], API) == Hints()
 
 
+@pytest.mark.covers("S3-51")
+def test_the_file_that_a_person_names_comes_before_the_one_that_kustomize_noted() -> None:
+    notes = {
+        "faultline.dev/manifest": "/apps/shop/../api.yaml",
+        "config.kubernetes.io/origin": "path: base/api.yaml\n",
+    }
+
+    assert hints([deployment(annotations=notes)], API) == Hints(files=("apps/api.yaml",))
+
+
 def test_nothing_is_known_of_an_object_that_says_nothing() -> None:
     others = [application(source={"path": "a"}), kustomization(path="a")]
 

@@ -6,12 +6,14 @@ import io
 from pathlib import Path
 
 import pytest
+from github_fake import GitHubFake
 from outlet_world import FILE, INCIDENT, LIMIT, NOW, Hour, git, report, repository
 
 from faultline.adapters.manifests import DirectoryManifests, GitManifests, NoManifests
-from faultline.adapters.outlets.console import ConsoleOutlet
+from faultline.adapters.outlets.console import BANNER, ConsoleOutlet
 from faultline.adapters.outlets.dry_run import DryRunOutlet
 from faultline.adapters.outlets.git import GitOutlet, branch_name
+from faultline.adapters.outlets.github import GitHubOutlet
 from faultline.adapters.repository import Repository
 from faultline.errors import Rejected, Unavailable
 from faultline.limits import manifest_bytes_max
@@ -522,6 +524,52 @@ def test_the_console_shows_cause_link_and_diff_in_colour_only_on_a_terminal(path
     assert "+              memory: 256Mi" in plain.getvalue()
     assert "\x1b" not in plain.getvalue()
     assert "\x1b[32m+              memory: 256Mi" in terminal.getvalue()
+
+
+@pytest.mark.covers("S3-47")
+def test_a_terminal_gets_a_banner_with_the_cause_the_wit_and_whether_there_is_a_patch(
+    path: Path,
+) -> None:
+    plain, terminal, without = io.StringIO(), Terminal(), io.StringIO()
+    wit = "This pod crashed harder than my hopes for Monday."
+    found = report(path)
+    assert found.diagnosis
+    told = found.diagnosis.model_copy(update={"witty_line": wit})
+    found = found.model_copy(update={"diagnosis": told})
+
+    for stream in (plain, terminal):
+        ConsoleOutlet(stream, clock=lambda: NOW).deliver(found, None)
+    ConsoleOutlet(without, clock=lambda: NOW).deliver(report(), None)
+
+    assert terminal.getvalue().startswith(BANNER)
+    assert BANNER not in plain.getvalue()
+    for shown in (plain.getvalue(), terminal.getvalue()):
+        assert "cause       The limit of 64Mi is below what api needs" in shown
+        assert f"wit         {wit}\n" in shown
+        assert "patch       1 file, +1 -1\n" in shown
+    assert "patch       none\n" in without.getvalue()
+    assert "wit " not in without.getvalue()
+
+
+@pytest.mark.covers("S3-58")
+def test_in_safe_mode_there_is_no_pull_request_and_the_diagnosis_is_logged_and_commented(
+    path: Path,
+) -> None:
+    hub, console = GitHubFake({"a.yaml": b"{}"}), io.StringIO()
+    found = report(path)
+    assert found.patch
+    outlets = [
+        GitHubOutlet(hub.github(), clock=lambda: NOW, safe_mode=True),
+        ConsoleOutlet(console, clock=lambda: NOW),
+    ]
+
+    for outlet in outlets:
+        outlet.deliver(found, None)
+
+    assert not hub.pulls
+    assert hub.refs.keys() == {"main"}
+    assert len(hub.said_on(1)) == 1
+    assert "The limit of 64Mi is below what api needs" in console.getvalue()
 
 
 def test_the_console_never_passes_on_what_a_terminal_would_obey() -> None:

@@ -709,6 +709,7 @@ def test_an_enterprise_server_is_asked_at_its_own_address() -> None:
 # manifests
 
 
+@pytest.mark.covers("S3-52")
 def test_manifests_are_read_without_a_clone(hub: GitHubFake) -> None:
     hub.push("main", {"README.md": b"no manifest", "big.yaml": b"a: " + b"b" * 2_000_000})
     manifests = GitHubManifests(hub.github())
@@ -717,6 +718,8 @@ def test_manifests_are_read_without_a_clone(hub: GitHubFake) -> None:
 
     assert dict(files) == FILES
     assert manifests.revision() == hub.refs["main"]
+    assert {method for method, _ in hub.calls} == {"GET"}
+    assert sum("/git/blobs/" in path for _, path in hub.calls) == len(FILES)  # none of the others
 
 
 def test_manifests_that_did_not_change_are_not_asked_for_again(hub: GitHubFake) -> None:

@@ -366,6 +366,43 @@ def test_the_file_that_an_annotation_names_is_taken() -> None:
     assert changed(files, change("1Gi"), Hints(files=("old/api.yaml",)))[0] == "old/api.yaml"
 
 
+USUAL = (  # in this order
+    "deploy/api/deployment.yaml",
+    "deploy/api/deployment.yml",
+    "manifests/api/deployment.yaml",
+    "manifests/api.yaml",
+    "k8s/api/deployment.yaml",
+)
+
+
+@pytest.mark.covers("S3-51")
+@pytest.mark.parametrize("first", range(len(USUAL)))
+def test_of_several_files_the_first_that_lies_where_people_look_is_taken(first: int) -> None:
+    paths = [*USUAL[first:], "a/api.yaml", "deploy/other/deployment.yaml"]
+    files = {path: BASE.encode() for path in paths}
+
+    assert changed(files, change("1Gi"))[0] == USUAL[first]
+    named = Hints(files=("a/api.yaml",))  # a person's word, or kustomize's
+    assert changed(files, change("1Gi"), named)[0] == "a/api.yaml"
+
+
+@pytest.mark.covers("S3-51")
+def test_a_file_anywhere_is_found_by_kind_and_name() -> None:
+    other = BASE.replace("name: api", "name: web")
+    files = {"apps/x.yaml": BASE.encode(), "manifests/api.yaml": other.encode()}
+
+    assert changed(files, change("1Gi"))[0] == "apps/x.yaml"
+
+
+def test_no_path_decides_against_a_kustomization_or_within_a_file() -> None:
+    rendered = repository() | {"manifests/api.yaml": BASE.encode()}
+    twice = {"manifests/api.yaml": f"{BASE}---\n{BASE}".encode(), "x.yaml": BASE.encode()}
+
+    for files in (rendered, twice):
+        with pytest.raises(Rejected, match="expected one place"):
+            splice.apply(files, change("1Gi"))
+
+
 def test_a_refusal_of_what_delivers_the_object_is_told() -> None:
     hints = Hints(refusal="expected a path, but the Application has several sources")
 

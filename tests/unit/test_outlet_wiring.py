@@ -30,6 +30,7 @@ from faultline.model import PatchRules
 from faultline.proposal import diff, propose
 from faultline.settings import Settings, load
 
+ROOT = Path(__file__).resolve().parents[2]
 SLACK = "https://hooks.slack.com/services/T0/B0/verysecret"
 MAIL = {"smtp_url": "smtp://m.example", "email_from": "f@a.example", "email_to": "o@a.example"}
 GITHUB = {"github_repo": "acme/shop", "github_token": "t"}
@@ -93,6 +94,27 @@ def test_manifests_come_from_a_clone_if_there_is_one_else_from_github(tmp_path: 
 def test_one_address_tells_which_chat_it_belongs_to(url: str, kind: str) -> None:
     assert kind_of(url) == kind
     assert names(notify_url=url) == ["console", kind]
+
+
+@pytest.mark.covers("S3-62")
+def test_a_webhook_comes_from_a_key_of_a_secret_and_without_it_nobody_is_told(
+    tmp_path: Path,
+) -> None:
+    key = tmp_path / "webhookUrl"  # as a Secret is mounted
+    key.write_text(f"{SLACK}\n")
+    in_cluster = (ROOT / "infra/knative/services.yaml").read_text("utf-8")
+
+    told, _ = load({"FAULTLINE_NOTIFY_URL_FILE": str(key)})
+    as_variable, _ = load({"FAULTLINE_NOTIFY_URL": SLACK})
+    silent, _ = load({})
+
+    assert [outlet.name for outlet in bootstrap.messengers(told)] == ["slack"]
+    assert as_variable == told
+    assert bootstrap.messengers(silent) == []
+    assert bootstrap.ports(
+        silent, MemoryStore(), bootstrap.sink(silent), console=io.StringIO()
+    ).outlets
+    assert "- secretRef: {name: package, optional: true}" in in_cluster
 
 
 def test_mail_goes_to_its_addresses_beside_a_chat() -> None:

@@ -153,7 +153,9 @@ class Asked:
             raise Rejected(f"{kind}: this service account may not read that")
         return self.cluster.objects(kind, namespace)
 
-    def log(self, namespace: str, pod: str, container: str, *, previous: bool) -> str | None:
+    def log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, lines: int
+    ) -> str | None:
         self.logs.append(f"{pod}/{container}/{previous}")
         return self.cluster.log(namespace, pod, container, previous=previous)
 

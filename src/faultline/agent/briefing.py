@@ -13,10 +13,11 @@ from importlib.resources import files
 from typing import Any
 
 from faultline.agent.tools import fenced
-from faultline.agent.worlds import pod_state, sections
+from faultline.agent.worlds import pod_state
 from faultline.capsule import Capsule
 from faultline.limits import prompt_events_max, prompt_log_chars_max
 from faultline.model import Incident, Verdict
+from faultline.observability import sections
 from faultline.views import neutral
 
 Object = dict[str, Any]
@@ -121,8 +122,10 @@ def _pods(objects: Sequence[Object]) -> str:
 
 
 def _metrics(capsule: Capsule) -> str:
-    rows = []
-    for series in _mapping(capsule, "context/metrics.json").get("series") or ():
+    found = _mapping(capsule, "context/metrics.json")
+    rows = [f"{now.get('name')} of all pods: {now.get('value')} {now.get('unit')}"
+            for now in found.get("snapshot") or ()]  # fmt: skip
+    for series in found.get("series") or ():
         points = [point[1] for point in series.get("points") or ()]
         if points:
             told = f"last {points[-1]}, least {min(points)}, most {max(points)}"
@@ -154,11 +157,11 @@ def _logs(capsule: Capsule) -> str:
 
 def _ends(logs: str) -> Iterator[str]:
     """Yield the end of each log, at most 3,000 characters of it."""
-    for (pod, container, which), text in list(sections(logs))[:_LOGS_MAX]:
-        mark = "[previous container] " if which == "previous" else ""
-        end = text[-prompt_log_chars_max:]
-        yield f"--- {mark}{pod}/{container}"
-        yield f"{CUT}\n{end}" if len(text) > len(end) else end
+    for found in list(sections(logs))[:_LOGS_MAX]:
+        mark = "[previous container] " if found.state == "previous" else ""
+        end = found.text[-prompt_log_chars_max:]
+        yield f"--- {mark}{found.pod}/{found.container}"
+        yield f"{CUT}\n{end}" if len(found.text) > len(end) else end
 
 
 def _mapping(capsule: Capsule, name: str) -> dict[str, Any]:

@@ -8,7 +8,6 @@ the read-only client of `adapters/sources/live.py`. Everything that goes out is 
 from __future__ import annotations
 
 import json
-import re
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
@@ -20,13 +19,13 @@ from faultline.adapters.sources.lookout import CLUSTER_WIDE
 from faultline.capsule import Capsule
 from faultline.errors import Rejected
 from faultline.limits import tool_answer_bytes_max
+from faultline.observability import sections
 from faultline.redact import Redactor
 from faultline.redact.documents import dump_yaml
 
 Object = dict[str, Any]
 
 _HITS_MAX, _HIT_CHARS_MAX, _ROWS_MAX = 200, 500, 300
-_HEADING = re.compile(r"==> ([^/\s]+)/(\S+) \((current|previous)\) <==")
 
 
 class Cluster(Protocol):
@@ -217,7 +216,8 @@ class CapsuleCluster:
     def __init__(self, capsule: Capsule, objects: Sequence[Object]) -> None:
         self._objects = objects
         self._k8s_events = _items(capsule.read("context/k8s-events.json"))
-        self._logs = dict(sections(capsule.text("context/logs.txt")))
+        found = sections(capsule.text("context/logs.txt"))
+        self._logs = {(one.pod, one.container, one.state): one.text for one in found}
 
     def objects(self, kind: str, namespace: str = "") -> Sequence[Object]:
         return [
@@ -246,18 +246,6 @@ class CapsuleCluster:
             if of == pod and state == which and name == (container or name)
         ]
         return "\n".join(deque(found[0].splitlines(), maxlen=lines)) if found else None
-
-
-def sections(logs: str) -> Iterator[tuple[tuple[str, str, str], str]]:
-    """Take `logs.txt` apart: (pod, container, current or previous) and the lines."""
-    key, lines = None, list[str]()
-    for line in [*logs.splitlines(), "==> end/end (current) <=="]:
-        if heading := _HEADING.fullmatch(line):
-            if key:
-                yield key, "\n".join(lines)
-            key, lines = (heading[1], heading[2], heading[3]), []
-        else:
-            lines.append(line)
 
 
 def _items(data: bytes) -> list[Object]:

@@ -6,10 +6,12 @@ Ask every context source, redact, write, seal. What it all means is `launch.py`'
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections import Counter
+from collections.abc import Mapping
 
-from faultline import keys, views
+from faultline import keys, observability, views
 from faultline.capsule import seal
 from faultline.errors import FaultlineError, StoreDown
 from faultline.event import CONTEXT_READY, Event
@@ -62,15 +64,33 @@ def gather(incident: Incident, ports: Ports) -> None:
     for source in ports.sources:
         try:
             for name, data in source.collect(incident):
-                keep(name, data)
-                origins[name] = source.name
+                if name not in origins:  # a record is written once: the first to say it is heard
+                    keep(name, data)
+                    origins[name] = source.name
         except StoreDown:
             raise  # it says nothing about the source, and an index without its files stays so
         except FaultlineError as error:
             missing[source.name] = redactor.text(str(error))
-    incidents.record(incident.id, keys.PROMPT, views.prompt(incident, sorted(origins), missing))
+    names = sorted([*origins, *observe(incident, ports, origins, missing)])
+    incidents.record(incident.id, keys.PROMPT, views.prompt(incident, names, missing))
     found = incidents.snapshot(incident.id).capsule(incident.id)
     index = seal(((name, found.read(name)) for name in found.names()), origins, missing)
     index = index.model_copy(update={"redactions": dict(sorted(taken.items()))})
     incidents.record(incident.id, keys.INDEX, index)
     incidents.put_view(incident.id, keys.README, views.readme(views.load(incidents, incident.id)))
+
+
+def observe(
+    incident: Incident, ports: Ports, origins: Mapping[str, str], missing: Mapping[str, str]
+) -> list[str]:
+    """Write what logs, k8s events and measurements say together; return its name, if they do."""
+    there = [name for name in observability.FILES if name in origins]
+    if not there:
+        return []
+    files = {name: ports.incidents.read(incident.id, name) for name in there}
+    found = observability.observed(files, missing)
+    for pod in observability.crashing(found):
+        log.info("Houston, we have a crashing pod: %s", pod, extra={"incident": incident.id})
+    text = json.dumps(found, indent=1, ensure_ascii=False)
+    ports.incidents.record(incident.id, observability.NAME, f"{text}\n".encode())
+    return [observability.NAME]

@@ -12,6 +12,12 @@ from typing import TextIO
 
 from faultline.model import Merged, Receipt, Report
 
+# a fault in the rock; only for people at a terminal
+BANNER = r"""
+ ____/\    ____/\__
+       \/\/        \__  Faultline
+"""
+
 _BOLD, _RED, _GREEN, _CYAN = "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[36m"
 _PLAIN = "\x1b[0m"
 
@@ -49,12 +55,16 @@ class ConsoleOutlet:
         if report.diagnosis:
             lines.append(f"cause       {' '.join(report.diagnosis.root_cause.split())}")
             lines.append(f"confidence  {report.diagnosis.confidence.value}")
+            if report.diagnosis.witty_line:
+                lines.append(f"wit         {report.diagnosis.witty_line}")
         else:
             lines.append(f"no diagnosis: the run ended with {report.result.status.value}")
         lines += [f"{name:<11} {link}" for name, link in report.links.items()]
+        lines.append(f"patch       {_size(report.patch)}")
         lines += [f"not proposed: {what}: {why}" for what, why in report.proposal.refused.items()]
         plain = [self._paint("", line) for line in lines]
-        return ["", self._paint(_BOLD, report.title), *plain, *self._diff(report.patch)]
+        banner = BANNER.split("\n") if self._stream.isatty() else [""]
+        return [*banner, self._paint(_BOLD, report.title), *plain, *self._diff(report.patch)]
 
     def _diff(self, patch: str) -> list[str]:
         colours = {"+": _GREEN, "-": _RED, "@": _CYAN}
@@ -67,3 +77,14 @@ class ConsoleOutlet:
     def _print(self, *lines: str) -> None:
         self._stream.write("\n".join(lines) + "\n")
         self._stream.flush()
+
+
+def _size(patch: str) -> str:
+    """Say how large a diff is; `none` for an empty one."""
+    lines = patch.splitlines()
+    files = sum(line.startswith("+++ ") for line in lines)
+    more, less = (
+        sum(line.startswith(sign) and not line.startswith(sign * 3) for line in lines)
+        for sign in "+-"
+    )
+    return f"{files} file{'s' * (files > 1)}, +{more} -{less}" if files else "none"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Protocol
 
 from faultline import keys
+from faultline.adapters.sources.excerpts import CUT, excerpt
 from faultline.adapters.sources.lookout import Lookout, name_of, space_of
 from faultline.adapters.sources.rollouts import rollouts
 from faultline.adapters.sources.surroundings import Surroundings, surroundings
@@ -24,7 +25,6 @@ from faultline.limits import (
     context_file_bytes_max,
     context_files_max,
     k8s_events_max,
-    log_line_chars_max,
     log_lines_per_container,
 )
 from faultline.model import Incident
@@ -32,11 +32,9 @@ from faultline.redact.documents import dump_json, dump_yaml
 
 Object = dict[str, Any]
 
-CUT = "...[truncated]..."
 OTHER_FILES = 16  # of a capsule: everything that is not an object
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
-_CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 _POINT = re.compile(r"\[\s+([0-9.eE+-]+),\s+([0-9.eE+-]+)\s+\]")  # of a series: on one line
 _NODE_STATUS = ("allocatable", "capacity", "conditions", "nodeInfo")
 
@@ -58,8 +56,10 @@ class Cluster(Protocol):
         """Return the core/v1 Events of a namespace."""
         ...
 
-    def log(self, namespace: str, pod: str, container: str, *, previous: bool) -> str | None:
-        """Return the end of a container's log, at least the lines we show; None: there is none."""
+    def log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, lines: int
+    ) -> str | None:
+        """Return the end of a container's log, at least so many lines; None: there is none."""
         ...
 
     def series(self, namespace: str, workload: str) -> Sequence[Object]:
@@ -84,26 +84,28 @@ class ClusterSource:
 
     name = "cluster"
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+    def __init__(self, cluster: Cluster, *, log_lines: int = log_lines_per_container) -> None:
+        self._cluster, self._log_lines = cluster, log_lines
 
     def collect(self, incident: Incident) -> Iterator[tuple[str, bytes]]:
         """Yield everything the cluster knows. Raises NotFound if the fault names nothing there."""
         resource = incident.fault.resource
         look = Lookout(self._cluster, resource.namespace if resource else "")
-        log = functools.cache(self._cluster.log)  # read twice: for whom they talk to, and shown
+        log = functools.cache(self._log)  # read twice: for whom they talk to, and shown
         around = surroundings(incident, look, lambda pods: _heard(pods, look, log))
         omitted = yield from _object_files(around)
         yield _json("cluster-info", self._info(incident, around, look, omitted))
         name = name_of(around.workload)
         for file, make in (
             ("k8s-events.json", lambda: {"items": self._events(around, look)}),
-            ("metrics.json", lambda: {"series": list(self._cluster.series(look.namespace, name))}),
+            ("metrics.json", lambda: _series(self._cluster.series(look.namespace, name))),
             ("changes.json", lambda: self._changes(around, name)),
             ("logs.txt", lambda: _logs(around.pods, look.namespace, log)),
         ):
             try:
-                yield _file(file, make())
+                made = make()
+                if made is not None:
+                    yield _file(file, made)
             except FaultlineError as error:
                 look.refused[file] = str(error)
         if runbook := self._cluster.runbook(incident.fault.name):
@@ -111,6 +113,13 @@ class ClusterSource:
         said = (("seen", look.seen), ("not_seen", look.refused))
         sorted_ = {key: dict(sorted(values.items())) for key, values in said}
         yield _json("permissions", {"cluster": self._cluster.name} | sorted_)
+
+    def _log(self, namespace: str, pod: str, container: str, *, previous: bool) -> str | None:
+        """Return the last lines of a container's log under a heading; None: there is none."""
+        lines = self._log_lines
+        log = self._cluster.log(namespace, pod, container, previous=previous, lines=lines)
+        state = "previous" if previous else "current"
+        return excerpt(f"{pod}/{container} ({state})", log, lines) if log else None
 
     def _info(
         self, incident: Incident, around: Surroundings, look: Lookout, omitted: list[str]
@@ -166,12 +175,17 @@ def _heard(pods: Sequence[Object], look: Lookout, log: Log) -> str:
 
 def _logs(pods: Sequence[Object], namespace: str, log: Log) -> str:
     return "".join(
-        _excerpt(name_of(pod), container["name"], which, text)
+        text
         for pod in pods
         for container in _containers(pod)
-        for which in ("current", "previous")
-        if (text := log(namespace, name_of(pod), container["name"], previous=which == "previous"))
+        for previous in (False, True)
+        if (text := log(namespace, name_of(pod), container["name"], previous=previous))
     )
+
+
+def _series(found: Sequence[Object]) -> Object | None:
+    """Return what the file of series holds; None where this cluster has none: others may."""
+    return {"series": list(found)} if found else None
 
 
 def _object_files(around: Surroundings) -> Generator[tuple[str, bytes], None, list[str]]:
@@ -234,18 +248,6 @@ def _when(event: Object) -> str:
 def _containers(pod: Object) -> list[Object]:
     spec = pod.get("spec") or {}
     return [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
-
-
-def _excerpt(pod: str, container: str, which: str, log: str) -> str:
-    """Return the last lines under a heading. A line of the log cannot pass for a heading."""
-    lines = [_CONTROL.sub("", line) for line in log.split("\n")]
-    lines = (lines[:-1] if lines[-1] == "" else lines)[-log_lines_per_container:]
-    shown = [
-        (" " + line if line.startswith("==>") else line)[:log_line_chars_max]
-        + (CUT if len(line) > log_line_chars_max else "")
-        for line in lines
-    ]
-    return "\n".join([f"==> {pod}/{container} ({which}) <==", *shown]) + "\n"
 
 
 def _json(name: str, value: Object) -> tuple[str, bytes]:

@@ -60,7 +60,9 @@ class RecordedCluster:
         return [e for e in found if e.get("involvedObject", {}).get("namespace", "") == namespace
                 or e.get("metadata", {}).get("namespace", "") == namespace]  # fmt: skip
 
-    def log(self, namespace: str, pod: str, container: str, *, previous: bool) -> str | None:
+    def log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, lines: int = 0
+    ) -> str | None:
         ending = ".previous.log" if previous else ".log"
         path = self._folder / "logs" / namespace / pod / f"{container}{ending}"
         return path.read_bytes().decode("utf-8", "replace") if path.is_file() else None

@@ -72,6 +72,8 @@ def remedies(found: Found, policy: Policy) -> Iterator[Remedy]:
         yield Remedy(FAULT_CLEARED, about=found.over)
     elif _came_back(found):
         yield Remedy(CONTEXT_READY, {"run": found.number + 1})
+    elif _has_no_job(found, policy):
+        yield Remedy(CONTEXT_READY, {"run": found.number})
     elif found.age_s >= policy.nudge_after_s:
         yield from _nudges(found, policy)
 
@@ -96,6 +98,13 @@ def _came_back(found: Found) -> bool:
         return False
     cancelled = found.result.status is RunStatus.CANCELLED
     return bool(found.number == 1 and cancelled and found.stop and found.stop.cleared)
+
+
+def _has_no_job(found: Found, policy: Policy) -> bool:
+    """Has a slot, and no Job: its cluster had no room. It is asked for at each look, as others wait
+    for the slot; there are never more of them than slots."""
+    absent = found.status is Status.INVESTIGATING and found.job is JobState.ABSENT
+    return absent and not found.stop and not _past_deadline(found, policy)
 
 
 def _nudges(found: Found, policy: Policy) -> Iterator[Remedy]:

@@ -37,11 +37,11 @@ from faultline.budgets import (
     table,
 )
 from faultline.calm import calm
-from faultline.correlate import NODE_DOWN, node_key
+from faultline.correlate import NODE_DOWN, node_key, node_of
 from faultline.errors import AlreadyExists, NotFound
 from faultline.event import CARRIED, CONTEXT_READY, Event
 from faultline.incidents import Incidents, content
-from faultline.model import Amount, Entry, JobState, Policy, Run, Wish
+from faultline.model import Amount, Entry, Incident, JobState, Policy, Run, Wish
 
 _LONGEST = dt.timedelta(days=2)  # no run may last longer than one; its records may be removed
 _SKEW = dt.timedelta(minutes=5)  # how far clocks of two launches may differ
@@ -63,6 +63,21 @@ class Answer:
 
     say: Say
     reason: str = ""
+
+
+def wish_of(run: Run, incident: Incident) -> Wish:
+    """Return the wish for an agent that a run is."""
+    return Wish(
+        incident_id=run.incident_id,
+        number=run.number,
+        cluster=run.cluster,
+        namespace=run.namespace,
+        key=incident.key,
+        node=node_of(incident.fault),
+        engine=run.engine,
+        severity=incident.fault.severity,
+        since=run.created_at,
+    )
 
 
 def admit(wish: Wish, incidents: Incidents, job: Job, policy: Policy, now: dt.datetime) -> Answer:

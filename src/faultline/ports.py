@@ -24,7 +24,10 @@ class Runner(Protocol):
     """Starts runs and knows whether they live."""
 
     def start(self, run: Run) -> None:
-        """Start the run's Job. Once per run id: a second call is a no-op."""
+        """Start the run's Job. Once per run id: a second call is a no-op.
+
+        Raises Busy where there is no room for it now.
+        """
         ...
 
     def state(self, run: Run) -> JobState:

@@ -3,104 +3,29 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import urlsplit
 
 import pytest
+from jobs_api import ApiServer, serving
 
 from faultline import keys
 from faultline.adapters.runners.job import JobTemplate, job
 from faultline.adapters.runners.kubernetes import KubernetesRunner
 from faultline.agent.__main__ import NEVER, TRY_AGAIN
-from faultline.errors import Rejected, Unavailable
+from faultline.errors import Busy, Rejected, Unavailable
 from faultline.model import JobState, Run
 
 client = pytest.importorskip("kubernetes.client")
 
-JOBS = "/apis/batch/v1/namespaces/faultline-agents/jobs"
 TEMPLATE = JobTemplate(
     image="faultline-agent:1", namespace="faultline-agents", store_url="s3://b", sink_url="http://s"
 )
 
 
-class ApiServer(ThreadingHTTPServer):
-    """Jobs by name; `answers` can make the next request fail."""
-
-    daemon_threads = True
-
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.jobs: dict[str, dict] = {}
-        self.answers: list[tuple[int, str]] = []
-        self.lose_next = False
-
-    def end(self, name: str, condition: str = "Complete") -> None:
-        self.jobs[name]["status"] = {"conditions": [{"type": condition, "status": "True"}]}
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: ApiServer
-
-    def do_POST(self) -> None:
-        body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        name = body["metadata"]["name"]
-        if self._fails():
-            return
-        known = name in self.server.jobs
-        self.server.jobs.setdefault(name, body)
-        if self.server.lose_next:
-            self.server.lose_next = False
-            self.connection.close()
-        else:
-            self._say(409 if known else 201, {"reason": "AlreadyExists"} if known else body)
-
-    def do_GET(self) -> None:
-        if self._fails():
-            return
-        path = urlsplit(self.path).path
-        if path == JOBS:
-            self._say(200, {"kind": "JobList", "items": list(self.server.jobs.values())})
-        else:
-            found = self.server.jobs.get(path.rsplit("/", 1)[1])
-            self._say(200 if found else 404, found or {"reason": "NotFound"})
-
-    def do_DELETE(self) -> None:
-        name = urlsplit(self.path).path.rsplit("/", 1)[1]
-        if self._fails():
-            return
-        gone = self.server.jobs.pop(name, None)
-        self._say(200 if gone else 404, {"kind": "Status"})
-
-    def _fails(self) -> bool:
-        if not self.server.answers:
-            return False
-        status, body = self.server.answers.pop(0)
-        self._say(status, {"reason": body, "message": body})
-        return True
-
-    def _say(self, status: int, body: object) -> None:
-        data = json.dumps(body).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        return
-
-
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
-    server = ApiServer()
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with serving() as server:
+        yield server
 
 
 @pytest.fixture
@@ -179,7 +104,7 @@ def test_cancelling_deletes_the_job_and_may_be_repeated(
     ("status", "body", "error"),
     [
         (500, "InternalError", Unavailable),
-        (403, "exceeded quota: agents", Unavailable),
+        (403, "exceeded quota: agents", Busy),
         (403, "cannot create resource", Rejected),
         (422, "Invalid", Rejected),
     ],

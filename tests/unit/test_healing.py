@@ -7,6 +7,7 @@ import itertools
 
 import pytest
 
+from faultline import keys
 from faultline.event import (
     CONTEXT_READY,
     FAULT_CLEARED,
@@ -33,7 +34,16 @@ def said(status: Status, age_s: float, **fields: object) -> list[tuple[str, dict
 
 @pytest.mark.parametrize("status", [s for s in Status if s is not Status.CLOSED])
 def test_what_is_young_is_left_alone(status: Status) -> None:
-    assert said(status, 119.9, run=RUN) == []
+    assert said(status, 119.9, run=RUN, job=JobState.LIVE) == []
+
+
+def test_a_run_that_has_no_job_is_asked_for_at_each_look_unless_somebody_stopped_it() -> None:
+    plain = {"run": RUN, "number": 2, "names": frozenset({keys.nudged("investigating", 2, 0)})}
+
+    for age_s in (1, 60, 119, 121, 600):
+        assert said(Status.INVESTIGATING, age_s, **plain) == [(CONTEXT_READY, {"run": 2}, False)]
+    stop = Stop(by="anna", at=NOW)
+    assert said(Status.INVESTIGATING, 60, stop=stop, **plain) == []
 
 
 @pytest.mark.parametrize("status", [Status.PACKAGED, Status.CLOSED])

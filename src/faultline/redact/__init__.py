@@ -22,6 +22,7 @@ from typing import Any
 from urllib.parse import quote
 
 from faultline.redact import text as finder
+from faultline.redact.blocks import Span
 from faultline.redact.documents import dump_json, dump_yaml, load_yaml
 from faultline.redact.objects import Structure
 
@@ -30,6 +31,7 @@ SUPPRESSED = "[REDACTED:suppressed:0000] the content could not be checked for se
 # with the size that structure leaves beside it: it is no secret either
 _MARKER = re.compile(rb"\[REDACTED:[a-z-]{2,24}:[0-9a-f]{4}\](?: [0-9]+ bytes)?")
 _ROUNDS_MAX = 8
+_SHORT, _SEEN_MAX = 256, 4_096  # texts of objects, which say the same again and again
 
 
 class Redactor:
@@ -51,6 +53,7 @@ class Redactor:
             sorted({f for k in known if len(k) >= 6 for f in _forms(k)}, key=len)[::-1]
         )
         self._rules = rules
+        self._seen: dict[str, str] = {}
         self.suppressed = 0
 
     def text(self, text: str) -> str:
@@ -68,7 +71,7 @@ class Redactor:
     def object(self, value: Any) -> Any:
         """Return a JSON value without secrets: by Kubernetes' structure, and text."""
         try:
-            return Structure(self._mark, self._text).clean(value)
+            return Structure(self._mark, self._again).clean(value)
         except Exception:
             self.suppressed += 1
             return SUPPRESSED
@@ -93,7 +96,7 @@ class Redactor:
                 values = [json.loads(text)] if ending == "json" else load_yaml(text)
             except ValueError:
                 return self._text(text)
-            cleaned = [Structure(self._mark, self._text).clean(value) for value in values]
+            cleaned = [Structure(self._mark, self._again).clean(value) for value in values]
             if cleaned == values:
                 return text
             return dump_json(cleaned[0]) if ending == "json" else dump_yaml(*cleaned)
@@ -106,29 +109,45 @@ class Redactor:
             value = json.loads(line)
         except ValueError:
             return self._text(line)
-        cleaned = Structure(self._mark, self._text).clean(value)
+        cleaned = Structure(self._mark, self._again).clean(value)
         return line if cleaned == value else json.dumps(cleaned, ensure_ascii=False) + "\n"
+
+    def _again(self, text: str) -> str:
+        """Do `_text`; of short texts the answers are kept."""
+        if len(text) > _SHORT:
+            return self._text(text)
+        known = self._seen.get(text)
+        if known is None:
+            if len(self._seen) >= _SEEN_MAX:
+                self._seen.clear()
+            known = self._seen[text] = self._text(text)
+        return known
 
     def _text(self, text: str) -> str:
         data = text.encode("utf-8", "surrogatepass")
         for secret in self._known:
             data = data.replace(secret, self._stamp("known", secret))
+        where: finder.Places | None = None
         for _ in range(_ROUNDS_MAX):
-            done = self._round(data)
+            done, where = self._round(data, where)
             if done == data:
                 return text if done == text.encode("utf-8", "surrogatepass") else _decode(done)
             data = done
         raise RuntimeError("expected redaction to come to rest")
 
-    def _round(self, data: bytes) -> bytes:
+    def _round(self, data: bytes, where: finder.Places | None) -> tuple[bytes, finder.Places]:
         """Replace what is found once. Markers are blind spots: nothing in them is a secret."""
-        markers = [match.span() for match in _MARKER.finditer(data)]
+        marked = b"[REDACTED:" in data
+        markers = [match.span() for match in _MARKER.finditer(data)] if marked else []
         visible = _MARKER.sub(lambda match: b"\0" * len(match[0]), data) if markers else data
-        parts, position = [], 0
-        for start, end, kind in _outside(finder.find(visible, self._rules), markers):
-            parts += [data[position:start], self._stamp(kind, data[start:end])]
+        where = finder.places(visible, self._rules) if where is None else where
+        parts, position, cuts = [], 0, []
+        for start, end, kind in _outside(finder.find(visible, self._rules, where), markers):
+            stamp = self._stamp(kind, data[start:end])
+            parts += [data[position:start], stamp]
+            cuts.append((start, end, len(stamp)))
             position = end
-        return b"".join([*parts, data[position:]])
+        return b"".join([*parts, data[position:]]), finder.moved(where, cuts)
 
     def _mark(self, kind: str, secret: str) -> str:
         return self._stamp(kind, secret.encode("utf-8", "surrogatepass")).decode("ascii")
@@ -174,9 +193,7 @@ def _forms(secret: str) -> Iterable[bytes]:
             plain.hex().encode(), quote(secret, safe="").encode())  # fmt: skip
 
 
-def _outside(
-    spans: Sequence[finder.Span], markers: Sequence[tuple[int, int]]
-) -> Iterable[finder.Span]:
+def _outside(spans: Sequence[Span], markers: Sequence[tuple[int, int]]) -> Iterable[Span]:
     """Yield the parts of spans that no marker covers. Both are sorted."""
     index = 0
     for start, end, kind in spans:

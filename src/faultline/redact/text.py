@@ -7,6 +7,8 @@ the length of the text. The shapes stand in `shapes.toml`.
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import math
 import re
 import tomllib
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-Span = tuple[int, int, str]  # start, end, kind
+from faultline.redact.blocks import Span, mixed_hex, private_keys, secret_manifests
 
 # what may stand between a name and its value, as it is or escaped in JSON (once or more often)
 _ESCAPE = rb"\\{1,4}(?:[nrtfbv\"'/]|u00[0-9a-fA-F]{2})"
@@ -30,7 +32,7 @@ _UUID = rb"[a-f0-9]{8}-(?:[a-f0-9]{4}-){3}[a-f0-9]{12}"
 _QUOTE = rb"(?=[ \t]{0,3}\\*[\"'])"
 _IS = (
     rb"(?:\\*[\"'])?[ \t]{0,3}(?:=>|:=|!?={2,3}" + _QUOTE
-    + rb"|:[ \t]{0,3}(?:str|String)[ \t]{0,3}=" + _QUOTE + rb"|=|:)[ \t]{0,3}(?:&quot;)?"
+    + rb"|:[ \t]{0,3}(?i:str|string)[ \t]{0,3}=" + _QUOTE + rb"|=|:)[ \t]{0,3}(?i:&quot;)?"
 )  # fmt: skip
 _VALUE = (
     rb"(?:(?P<q>\\*[\"'])(?P<quoted>(?:(?!\\*[\"'])[^\n]){1,4096})"
@@ -40,6 +42,8 @@ _NOTHING = re.compile(
     rb"(?i)(?:null|nil|none|true|false|undefined|empty|unset|required|invalid|missing|expired|"
     rb"\(?redacted\)?|x+|\*+|\.+|\$[({].*|<.*>|%[sdvq]|\{\{.*\}\}|\[REDACTED.*)?"
 )
+_DIGIT, _LETTER = re.compile(rb"[0-9]"), re.compile(rb"[A-Za-z]")
+_MORE = re.compile(rb"[0-9][A-Za-z]|[A-Za-z][0-9]|[a-z][A-Z]|[!@#$%^&*+=?~]")
 _NAME_LIKE = re.compile(rb"[a-z]+(?:[._/-][a-z0-9]+)*|[\w.-]*/[\w./-]*|" + _UUID)
 
 
@@ -53,30 +57,31 @@ class Rule:
     accept: Callable[[bytes], bool] | None = None  # the last word on a value
     head: bytes = b""
     back: int = 0
+    bar: bytes = b""  # a letter that no head has: it is looked for behind the last one
 
     def spans(self, data: bytes, places: Sequence[int]) -> Iterator[Span]:
         """Yield where this rule finds a secret. `places` is where its keyword stands."""
-        pattern = _compiled(self.pattern)
+        match_at = _compiled(self.pattern).match
         done = 0
         for place in places:
-            match = pattern.match(data, place) if place >= done else None
+            match = match_at(data, place) if place >= done else None
             if match is None:
                 continue
-            start = self._head(data, place, done)
+            start = self._head(data, place, done) if self.head else place
             if start is not None and (secret := self._secret(match)):
-                yield (min(start, secret[0]), secret[1], self.kind)
+                yield (start if self.head else secret[0], secret[1], self.kind)
                 done = match.end()
 
     def _head(self, data: bytes, place: int, done: int) -> int | None:
         """Return where the token begins; None if what stands before the keyword is not its head."""
-        if not self.head:
-            return len(data)
-        match = _compiled(self.head).search(data, max(done, place - self.back), place)
+        first = max(done, place - self.back)
+        if self.bar:
+            first = max(first, data.rfind(self.bar, first, place) + 1)
+        match = _compiled(self.head).search(data, first, place)
         return match.start() if match else None
 
     def _secret(self, match: re.Match[bytes]) -> tuple[int, int] | None:
-        groups = [n for n in ("s", "quoted", "bare") if match.re.groupindex.get(n) and match[n]]
-        span = match.span(groups[0]) if groups else match.span()
+        span = match.span(match.lastgroup or 0)  # `s`, `quoted` or `bare`; else the whole match
         if self.accept and not self.accept(match.string[slice(*span)]):
             return None
         return span
@@ -98,9 +103,9 @@ def _shape(kind: str, keyword: str, pattern: str, head: str = "", back: int = 0)
 def _vendor(kind: str, name: str, value: str) -> Rule:
     shape = value.encode().replace(b"UUID", _UUID)
     pattern = (
-        rb"(?i)" + re.escape(name.encode()) + _FILLER
+        rb"(?i:" + re.escape(name.encode()) + rb")" + _FILLER
         + _GAP + rb"{0,24}+[=>:|,]" + _OPERATOR + rb"{0,24}+"
-        + rb"(?P<s>" + shape + rb")(?![\w-])"
+        + rb"(?P<s>(?i:" + shape + rb"))(?![\w-])"
     )  # fmt: skip
     return Rule(kind, name.encode(), pattern)
 
@@ -111,7 +116,7 @@ def _is_value(value: bytes) -> bool:
 
 def _is_random(value: bytes) -> bool:
     """Say whether a value looks made by a machine: digits and letters, and no name or UUID."""
-    if not (re.search(rb"[0-9]", value) and re.search(rb"[A-Za-z]", value)):
+    if not (_DIGIT.search(value) and _LETTER.search(value)):
         return False
     return _NAME_LIKE.fullmatch(value) is None and entropy(value) >= 3.0
 
@@ -121,11 +126,10 @@ def _is_chosen(value: bytes) -> bool:
 
     Words, names, paths, numbers with a unit, places in files and options do not.
     """
-    more = re.search(rb"[0-9][A-Za-z]|[A-Za-z][0-9]|[a-z][A-Z]|[!@#$%^&*+=?~]", value)
     return (
         len(value) >= 6
-        and more is not None
-        and re.search(rb"[A-Za-z]", value) is not None
+        and _MORE.search(value) is not None
+        and _LETTER.search(value) is not None
         and not value.startswith((b"-", b"/", b"."))
         and _NAME_LIKE.fullmatch(value) is None
         and _is_value(value)
@@ -143,21 +147,21 @@ def _named(keyword: str, before: tuple[str, ...], rest: str = "") -> Rule:
     words = [word + (joint if word.isalpha() else "") for word in before for joint in ("", "[_-]")]
     looks = "|".join(f"(?<={word}{keyword})" for word in dict.fromkeys(words))
     follows = "" if rest else "(?=[s0-9\\\\\"' \\t:=])"
-    head = f"(?i){keyword}{follows}(?:{looks}){rest}s?[0-9]{{0,2}}".encode()
+    head = f"(?i:{keyword}{follows}(?:{looks}){rest}s?[0-9]{{0,2}})".encode()
     return Rule("password", keyword.encode(), head + _IS + _VALUE, _is_value)
 
 
 def _short(keyword: str) -> Rule:
     """`pw: …`, `DB_PASS=…`: names that are words too, so the value has to look like one."""
-    pattern = b"(?i)(?<![A-Za-z0-9])" + keyword.encode() + b"[0-9]{0,2}" + _IS + _VALUE
+    pattern = b"(?<![A-Za-z0-9])(?i:" + keyword.encode() + b")[0-9]{0,2}" + _IS + _VALUE
     return Rule("password", keyword.encode(), pattern, _is_chosen)
 
 
 def _flag(keyword: str) -> Rule:
     """`--db-password …`: an argument of a command line, beside the flag that names it."""
     pattern = (
-        rb"(?i)(?<=-)(?<![^\s\"'=\[(a-z-]-)" + keyword.encode()
-        + rb"(?:\\*[\"'],)?[ \t]{1,4}" + _VALUE
+        rb"(?i:(?<=-)(?<![^\s\"'=\[(a-z-]-)" + keyword.encode()
+        + rb")(?:\\*[\"'],)?[ \t]{1,4}" + _VALUE
     )  # fmt: skip
     return Rule("password", keyword.encode(), pattern, _is_chosen)
 
@@ -165,7 +169,10 @@ def _flag(keyword: str) -> Rule:
 def _variable(keyword: str) -> Rule:
     """`DB_PASSWORD` as the name of one field, its value in the next: variables of containers."""
     return Rule(
-        "password", keyword.encode(), rb"(?i)" + keyword.encode() + _ENV_TAIL + _VALUE, _is_value
+        "password",
+        keyword.encode(),
+        rb"(?i:" + keyword.encode() + rb")" + _ENV_TAIL + _VALUE,
+        _is_value,
     )
 
 
@@ -173,13 +180,13 @@ def _beside(keyword: str) -> Rule:
     """`<word> … = <value>`, if the value looks made by a machine."""
     before = rb"(?:(?<=api|ess|ret)|(?<=(?:api|ess|ret)[_-]))" if keyword == "key" else b""
     pattern = (
-        rb"(?i)" + before + keyword.encode() + _FILLER
+        rb"(?i:" + before + keyword.encode() + rb")" + _FILLER
         + _GAP + rb"{0,24}+[=>:|,]" + _OPERATOR + rb"{0,24}+(?P<s>[\w.=+/~-]{10,200})"
     )  # fmt: skip
     return Rule("secret", keyword.encode(), pattern, _is_random)
 
 
-_ENV_TAIL = rb"[\w.-]{0,40}+(?:\\*[\"'])?,?\s{1,40}+(?:\\*[\"'])?value(?:\\*[\"'])?\s?:\s?"
+_ENV_TAIL = rb"[\w.-]{0,40}+(?:\\*[\"'])?,?\s{1,40}+(?:\\*[\"'])?(?i:value)(?:\\*[\"'])?\s?:\s?"
 _NAMES: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("pass", ("",), "(?:word|wd|phrase)"),
     ("pwd", ("",), ""),
@@ -204,7 +211,7 @@ _CONTEXT = (
     Rule("url-credentials", b"://", rb"://(?P<s>(?:[^\s/@:\"'<>\\]{1,128}@)?"
          rb"[^\s/@\"'<>\\]{0,256}:[^\s/@\"'<>\\]{1,512})@"),
     Rule("url-credentials", b"@tcp(", rb"(?=@tcp[(])", None,
-         rb"[\w.-]{1,32}+:[^\s@\"']{1,64}+\Z", 97),
+         rb"[\w.-]{1,32}+:[^\s@\"']{1,64}+\Z", 97, b"@"),
     # headers
     Rule(
         "authorization", b"authorization",
@@ -272,16 +279,43 @@ def rules() -> tuple[Rule, ...]:
     )
 
 
-def find(data: bytes, using: Sequence[Rule] | None = None) -> list[Span]:
-    """Return where secrets stand in `data`, sorted, overlaps joined."""
-    lower = data.lower()
+Places = dict[bytes, list[int]]  # where each keyword stands, in order
+
+
+def places(data: bytes, using: Sequence[Rule] | None = None) -> Places:
+    """Return where the rules have to look."""
+    return _words_of(using).places(data.lower())
+
+
+def moved(places: Places, cuts: Sequence[tuple[int, int, int]]) -> Places:
+    """Return the places after parts of the text were replaced: (start, end, new length), in order.
+
+    What stands in the new parts is no secret, so there is nothing to be found that was not there.
+    """
+    ends = [end for _, end, _ in cuts]
+    shifts = list(itertools.accumulate((n - (end - a) for a, end, n in cuts), initial=0))
+    found: Places = {}
+    for keyword, at in places.items():
+        for place in at:
+            nth = bisect.bisect_right(ends, place)
+            if nth == len(cuts) or place < cuts[nth][0]:
+                found.setdefault(keyword, []).append(place + shifts[nth])
+    return found
+
+
+def find(
+    data: bytes, using: Sequence[Rule] | None = None, where: Places | None = None
+) -> list[Span]:
+    """Return where secrets stand in `data`, sorted, overlaps joined. `where` is `places` of it, if
+    that is known."""
     spans: list[Span] = []
-    words = _all_words() if using is None else _words(using)
-    for keyword, places in words.places(lower).items():
-        spans += (span for rule in words.families[keyword] for span in rule.spans(data, places))
-    spans += _mixed_hex(data)
-    spans += _private_keys(data)
-    spans += _secret_manifests(data, lower)
+    words = _words_of(using)
+    where = words.places(data.lower()) if where is None else where
+    for keyword, at in where.items():
+        spans += (span for rule in words.families[keyword] for span in rule.spans(data, at))
+    spans += mixed_hex(data)
+    spans += private_keys(data)
+    spans += secret_manifests(data)
     return _joined(spans)
 
 
@@ -290,14 +324,14 @@ class _Words:
     """The keywords of rules, looked for all at once: one pass over the text, not one for each."""
 
     families: dict[bytes, list[Rule]]  # keyword -> its rules
-    longest: re.Pattern[bytes]  # the longest keyword that begins here, without moving on
+    longest: re.Pattern[bytes]  # where a keyword begins: its first letter, then a group, its rest
     within: dict[bytes, list[bytes]]  # keyword -> the keywords that it begins with, itself included
 
-    def places(self, lower: bytes) -> dict[bytes, list[int]]:
+    def places(self, lower: bytes) -> Places:
         """Return where each keyword stands, of those that do."""
-        found: dict[bytes, list[int]] = {}
+        found: Places = {}
         for match in self.longest.finditer(lower):
-            for keyword in self.within[match[1]]:
+            for keyword in self.within[match[0] + match[match.lastindex or 0]]:
                 found.setdefault(keyword, []).append(match.start())
         return found
 
@@ -307,12 +341,21 @@ def _all_words() -> _Words:
     return _words(rules())
 
 
+def _words_of(using: Sequence[Rule] | None) -> _Words:
+    return _all_words() if using is None else _words(using)
+
+
 def _words(all_rules: Sequence[Rule]) -> _Words:
     families: dict[bytes, list[Rule]] = {}
     for rule in all_rules:
         families.setdefault(rule.keyword, []).append(rule)
     within = {word: [other for other in families if word.startswith(other)] for word in families}
-    return _Words(families, re.compile(b"(?=(" + _any_of(families) + b"))"), within)
+    rests: dict[bytes, set[bytes]] = {}
+    for word in families:
+        rests.setdefault(word[:1], set()).add(word[1:])
+    # each branch begins with a letter of its own: the matcher leaps from one such to the next
+    branches = (re.escape(first) + b"(?=(" + _any_of(rest) + b"))" for first, rest in rests.items())
+    return _Words(families, re.compile(b"|".join(branches)), within)
 
 
 def _any_of(words: Iterable[bytes]) -> bytes:
@@ -337,69 +380,3 @@ def _joined(spans: list[Span]) -> list[Span]:
         elif end > start:
             joined.append((start, end, kind))
     return joined
-
-
-_HEX40 = re.compile(rb"[0-9a-fA-F]{40}(?![0-9A-Za-z])")
-
-
-def _mixed_hex(data: bytes) -> Iterator[Span]:
-    """40 hex digits in both cases at once: a token. Commits and digests keep to one case."""
-    for match in _HEX40.finditer(data):
-        text = match[0]
-        before = data[max(0, match.start() - 1) : match.start()]
-        if text.lower() != text and text.upper() != text and not before.isalnum():
-            yield (*match.span(), "secret")
-
-
-_KEY_BEGIN = re.compile(rb"-----BEGIN[ A-Z0-9_-]{0,100}PRIVATE KEY(?: BLOCK)?-----")
-_KEY_END = re.compile(rb"KEY(?: BLOCK)?-----")
-_KEY_REST = re.compile(rb"(?:[A-Za-z0-9+/=]{16,}|[\s:,\"'|-]|\\{1,4}[rn])*+")
-
-
-def _private_keys(data: bytes) -> Iterator[Span]:
-    """Private keys in PEM, whole; what is left of one that was cut off, as far as it looks so."""
-    position = 0
-    while begin := _KEY_BEGIN.search(data, position):
-        end = _KEY_END.search(data, begin.end())
-        if end is None and (rest := _KEY_REST.match(data, begin.end())):
-            end = rest
-        position = end.end() if end else begin.end()
-        yield (begin.start(), position, "private-key")
-
-
-_SECRET_KIND = re.compile(
-    rb"(?i)\bkind(?:\\*[\"'])?:(?:[\s\"']|\\{1,4}[ntr\"']){0,12}+secret(?![a-z])"
-)
-_SECRET_DATA = re.compile(rb"(?i)(?<![a-z])(?:string)?data(?:\\*[\"'])?:")
-_SECRET_PAIR = re.compile(
-    rb"(?P<name>[\w.-]{1,253}(?:\\*[\"'])?:(?:[\s\"']|\\{1,4}[ntr\"']){0,24}+)"
-    rb"(?P<s>\{\{[^{}]{1,80}\}\}|[A-Za-z0-9+/]{2,}={0,3})"
-)
-_MANIFEST_BYTES = 16 * 1024
-_BOUNDARY = re.compile(rb"\n---|(?i:\bkind)(?:\\*[\"'])?:")
-
-
-def _secret_manifests(data: bytes, lower: bytes) -> Iterator[Span]:
-    """Values under `data:` where a text holds a Secret as somebody printed it.
-
-    An object reaches from its neighbour's `kind` or a document's end to the next such.
-    """
-    if b"kind" not in lower or b"secret" not in lower or b"data" not in lower:
-        return
-    marks = [match.span() for match in _BOUNDARY.finditer(data)]
-    for before, (start, end), after in zip(
-        [(0, 0), *marks], marks, [*marks[1:], (len(data), len(data))], strict=False
-    ):
-        if _SECRET_KIND.match(data, start):
-            yield from _manifest_values(data, max(before[1], start - _MANIFEST_BYTES), start)
-            yield from _manifest_values(data, end, min(after[0], end + _MANIFEST_BYTES))
-
-
-def _manifest_values(data: bytes, start: int, end: int) -> Iterator[Span]:
-    opening = _SECRET_DATA.search(data, start, end)
-    if opening is None:
-        return
-    for pair in _SECRET_PAIR.finditer(data, opening.end(), end):
-        line = data[pair.start("name") : pair.end("name")].lower()
-        if not line.startswith((b"name", b"kind", b"apiversion", b"type", b"metadata", b"uid")):
-            yield (*pair.span("s"), "secret-data")

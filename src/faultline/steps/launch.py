@@ -10,14 +10,14 @@ from __future__ import annotations
 import logging
 
 from faultline import keys, suspected, views
-from faultline.correlate import node_of
 from faultline.diagnosis import diagnose
 from faultline.diagnosis.render import investigation
+from faultline.errors import Busy
 from faultline.event import Event, to_json
 from faultline.healing_cap import capped
 from faultline.incidents import content
-from faultline.ledger import Answer, Say, admit
-from faultline.model import Incident, Result, Run, RunStatus, Verdict, Wish
+from faultline.ledger import Say, admit, wish_of
+from faultline.model import Incident, Result, Run, RunStatus, Verdict
 from faultline.policy import ANALYZERS, engine_for
 from faultline.ports import Ports
 from faultline.steps import asked_for
@@ -42,20 +42,21 @@ def investigated(event: Event, incident: Incident, ports: Ports) -> Event | None
     """Answer with the analyzers, start an agent, or let the run wait for one."""
     run, verdict = plan(event, incident, ports)
     if run.engine != ANALYZERS and ports.incidents.run(incident.id, run.number) is None:
-        answer = ask(run, incident, ports)
+        wish = wish_of(run, incident)
+        answer = admit(wish, ports.incidents, ports.runner.state, ports.policy, run.created_at)
         if answer.say is Say.WAIT:
             log.info("run %s waits: %s", run.id, answer.reason, extra={"incident": incident.id})
             page = views.readme(views.load(ports.incidents, incident.id))
             ports.incidents.put_view(incident.id, keys.README, page)
             return None
         if answer.say is Say.WITHOUT:
-            alone = {"engine": ANALYZERS, "model": "", "because": answer.reason}
-            run = run.model_copy(update=alone)
+            run = alone(run, answer.reason)
+    if run.engine != ANALYZERS:
+        run = start(run, ports)
     if run.engine == ANALYZERS:
         conclude(run, incident, verdict, ports)
     if result := ports.incidents.result(incident.id, run.number):
         return event.run_finished(incident.id, run.number, result.model_dump(mode="json"))
-    start(run, ports)
     return None
 
 
@@ -84,22 +85,6 @@ def plan(event: Event, incident: Incident, ports: Ports) -> tuple[Run, Verdict]:
         cause=to_json(event),
     )
     return capped(run, incident, ports.incidents, policy), verdict
-
-
-def ask(run: Run, incident: Incident, ports: Ports) -> Answer:
-    """Ask the ledger whether this run gets an agent now."""
-    wish = Wish(
-        incident_id=run.incident_id,
-        number=run.number,
-        cluster=run.cluster,
-        namespace=run.namespace,
-        key=incident.key,
-        node=node_of(incident.fault),
-        engine=run.engine,
-        severity=incident.fault.severity,
-        since=run.created_at,
-    )
-    return admit(wish, ports.incidents, ports.runner.state, ports.policy, run.created_at)
 
 
 def conclude(run: Run, incident: Incident, verdict: Verdict, ports: Ports) -> None:
@@ -131,9 +116,26 @@ def conclude(run: Run, incident: Incident, verdict: Verdict, ports: Ports) -> No
     incidents.record(run.incident_id, keys.run_record(run.number, keys.RESULT), result)
 
 
-def start(run: Run, ports: Ports) -> None:
-    """Record the run and start its Job: both once, however often they are asked for."""
+def start(run: Run, ports: Ports) -> Run:
+    """Record the run and start its Job: both once, however often they are asked for.
+
+    Where its cluster has no room it keeps its slot, and `sweep` asks again at its next look; a run
+    that has waited too long is returned as one that goes without an agent.
+    """
     incidents = ports.incidents
     incidents.record(run.incident_id, keys.run_record(run.number, keys.RUN), run)
-    if not incidents.closed(run.incident_id):  # a person may have closed it meanwhile
+    if incidents.closed(run.incident_id):
+        return run  # a person may have closed it meanwhile
+    try:
         ports.runner.start(run)
+    except Busy as error:
+        waited_s = (ports.clock() - run.created_at).total_seconds()
+        if waited_s >= min(ports.policy.wait_max_s, run.deadline_s):
+            return alone(run, f"it waited {waited_s / 60:.0f} minutes for a Job: {error}")
+        log.warning("run %s has no room: %s", run.id, error, extra={"incident": run.incident_id})
+    return run
+
+
+def alone(run: Run, reason: str) -> Run:
+    """Return the run as the analyzers answer it, with the reason why no agent does."""
+    return run.model_copy(update={"engine": ANALYZERS, "model": "", "because": reason})

@@ -11,7 +11,7 @@ from typing import Any
 
 from faultline.adapters import kubeconfig
 from faultline.adapters.runners.job import APP, SPEC_HASH, JobTemplate, job
-from faultline.errors import Rejected, Unavailable
+from faultline.errors import Busy, Rejected, Unavailable
 from faultline.model import JobState, Run
 
 TIMEOUT_S = 10
@@ -105,7 +105,9 @@ def _explained(error: Exception, what: str) -> Exception:
     """Return our error for the client's: quota and conflicts pass, a missing right does not."""
     status = _status(error)
     reason = getattr(error, "reason", "") or type(error).__name__
-    if status == 403 and "exceeded quota" not in str(getattr(error, "body", "")):
+    if status == 403 and "exceeded quota" in str(getattr(error, "body", "")):
+        return Busy(f"{what}: a ResourceQuota is full", retry_after_s=60)
+    if status == 403:
         return Rejected(f"{what}: forbidden; check the Role of this service account")
     if status in (400, 422):
         return Rejected(f"{what}: the API server refused it: {reason}")

@@ -95,9 +95,9 @@ def test_five_alerts_about_one_workload_are_one_incident_and_ten_events(up: Plac
     up.one.tell([reported(f"Fire{n}", cluster="five", over=True) for n in range(5)])
     assert up.until("five", Status.CLOSED) == [incident]
 
+    # By their ids: a group that AlertManager cuts in two is told whole the second time.
     events = up.events(incident)
     assert sorted(id.partition("/")[2] for id in events) == ["cleared"] * 5 + ["detected"] * 5
-    assert set(events.values()) == {1}
     assert up.incidents.run_numbers(incident.id) == [1]
 
 

@@ -214,6 +214,7 @@ def test_a_process_stopped_while_another_does_its_work_does_nothing_twice(
 ) -> None:
     """The pause lasts as long as the other process needs, whatever that is, and a moment more."""
     fork, chance, midway = multiprocessing.get_context("fork"), random.Random(9), 0
+    left = 0
     typical_s = 0.4
     for number in range(STOPS):
         slack.slack.messages.clear()
@@ -242,12 +243,17 @@ def test_a_process_stopped_while_another_does_its_work_does_nothing_twice(
         assert events[1].is_set()
         assert (first.exitcode, second.exitcode) == (0, 0)
         after = records(store)
-        assert sorted(n for n in after | before if after.get(n) != before.get(n)) == []
+        assert [name for name in before if after.get(name) != before[name]] == []
+        if any(name.endswith("/packaged.json") for name in before):
+            assert after.keys() == before.keys()
+        else:  # stopped with a run on file: the other leaves it to whoever began it, or to `sweep`
+            left += 1
         told = Counter(m["metadata"]["event_payload"]["incident"] for m in slack.slack.top())
         assert list(told.values()) == [1]
         assert slack.slack.replies() == []
-    print(f"{STOPS} stops, {midway} of them midway")
+    print(f"{STOPS} stops, {midway} of them midway, {left} of them in the middle of an answer")
     assert midway >= STOPS // 2
+    assert left <= STOPS // 4
 
 
 def records(store: Path) -> dict[str, bytes]:

@@ -2,6 +2,7 @@
 
 Exactly one writer wins by `If-None-Match: *`. When a reply is lost, nobody knows whether the write
 happened; so each write carries a token, and a 412 that meets our own token is our own success.
+A 412 is never believed without a look: a record that is not there after all would be lost.
 boto3 itself tries only once: all patience is here, where it is safe and can be tested.
 """
 
@@ -64,17 +65,14 @@ class S3Store:
         }
         if if_absent:
             wanted["IfNoneMatch"] = "*"
-        sent = 0
 
         def send() -> None:
-            nonlocal sent
-            sent += 1
             _of_s3(self._client.put_object(**wanted), "ETag")
 
         try:
             self._try(key, send)
         except AlreadyExists:
-            if sent == 1 or self._writer(key) != token:
+            if self._writer(key) != token:
                 raise  # someone else was first; with our token, only our reply had been lost
 
     def list(self, prefix: str) -> Iterator[str]:

@@ -146,16 +146,16 @@ def _documents(text: str) -> Iterator[Document]:
                 continue
             uses: Counter[int] = Counter()
             _check(root, uses, {}, 0)
-            yield Document(text, root, _construct(root, merges="<<" in text), uses)
+            yield Document(text, root, _construct(root), uses)
     finally:
         loader.dispose()
 
 
-def _construct(root: Node, *, merges: bool) -> Any:
-    """Build the value; from a copy if pyyaml would write merged keys into the nodes."""
+def _construct(root: Node) -> Any:
+    """Build the value from a copy: pyyaml writes merged keys into the nodes it is given."""
     loader = yaml.SafeLoader("")
     try:
-        return loader.construct_document(_copy(root, {}) if merges else root)
+        return loader.construct_document(_copy(root, {}))
     finally:
         loader.dispose()
 

@@ -232,6 +232,11 @@ def test_a_key_is_added_to_braces_and_to_nothing(old: str, new: str) -> None:
         ("memory: 64Mi   #", "memory: &m 64Mi\n            other: *m   #", "alias"),
         ("limits:\n", "limits: &l\n", ""),
         ("limits:\n            memory: 64Mi", "limits:\n            <<: {memory: 64Mi}", "merge"),
+        (
+            "limits:\n            memory: 64Mi",
+            "limits:\n            !!merge m: {memory: 64Mi}",
+            "merge",
+        ),
         ("replicas: 2", "replicas: 2\n  replicas: 2", "each key once"),
         ("memory: 64Mi   #", "memory: >-\n              64Mi\n            #", "one line"),
         ("memory: 64Mi   #", 'memory: "64Mi\n              "   #', "one line"),

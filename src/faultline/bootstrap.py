@@ -86,9 +86,7 @@ def _check_runtime(settings: Settings) -> None:
         raise Rejected(
             f"agent_runtime.agent_command: expected a program that can be run, got {command[0]!r}"
         )
-    if runtime.cleanup not in set(CleanupPolicy):
-        names = ", ".join(CleanupPolicy)
-        raise Rejected(f"agent_runtime.cleanup: expected {names}, got {runtime.cleanup!r}")
+    CleanupPolicy.named(runtime.cleanup, "agent_runtime.cleanup")
 
 
 def renderer() -> Render | None:

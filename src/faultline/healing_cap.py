@@ -12,11 +12,11 @@ from __future__ import annotations
 import datetime as dt
 
 from faultline import keys
-from faultline.errors import AlreadyExists
 from faultline.fixes import Reset
 from faultline.incidents import Incidents, content
 from faultline.model import OURSELVES, Diagnosis, Incident, Policy, Proposal, Receipt, Run
 from faultline.policy import ANALYZERS
+from faultline.store import put_once
 
 REACHED = "HealingCapReached"
 HELD_BACK = "the healing cap of this workload is reached"
@@ -31,7 +31,7 @@ def count(incident: Incident, receipt: Receipt, incidents: Incidents) -> None:
     """Put on file that the incident has got a pull request: once, however often it is told."""
     if is_pull(receipt):
         name = keys.attempt(incident.id, receipt.reference)
-        _put_once(incidents, keys.healing(incident.key, name), content(receipt))
+        put_once(incidents.store, keys.healing(incident.key, name), content(receipt))
 
 
 def score(key: str, incidents: Incidents, *, but: str = "") -> int:
@@ -60,7 +60,7 @@ def reset(key: str, incidents: Incidents, *, by: str, at: dt.datetime, note: str
     if counted:
         name = keys.healing_reset(f"{at.astimezone(dt.UTC):%Y%m%dT%H%M%S%fZ}")
         record = Reset(by=by, at=at, note=note, forgives=tuple(sorted(counted)))
-        _put_once(incidents, keys.healing(key, name), content(record))
+        put_once(incidents.store, keys.healing(key, name), content(record))
     return len(counted)
 
 
@@ -117,11 +117,4 @@ def _forgive_the_quiet(
     note = f"no incident for {quiet.days} days"
     record = Reset(by=OURSELVES, at=now, note=note, forgives=forgives)
     name = keys.healing_reset(incident.id)
-    _put_once(incidents, keys.healing(incident.key, name), content(record))
-
-
-def _put_once(incidents: Incidents, key: str, data: bytes) -> None:
-    try:
-        incidents.store.put(key, data, if_absent=True)
-    except AlreadyExists:
-        return  # it was counted
+    put_once(incidents.store, keys.healing(incident.key, name), content(record))

@@ -21,7 +21,7 @@ from faultline import keys
 from faultline.capsule import Capsule, belongs
 from faultline.correlate import correlation_key
 from faultline.counters import Tally
-from faultline.errors import AlreadyExists, NotFound, Rejected
+from faultline.errors import NotFound, Rejected
 from faultline.event import Event, from_json, to_json
 from faultline.fixes import Shadow, Synced, Verification
 from faultline.model import (
@@ -47,7 +47,7 @@ from faultline.model import (
     status_of,
 )
 from faultline.recall import Recall, Snapshot
-from faultline.store import Store
+from faultline.store import Store, put_once
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -81,12 +81,12 @@ class Incidents:
     def ignore(self, fault: Fault, decision: Decision, *, at: dt.datetime) -> None:
         """Put on file that this fault opens nothing, and why."""
         record = {"fault": fault.model_dump(mode="json"), **decision.model_dump(mode="json")}
-        self._put_once(keys.ignored(at.date(), fault.occurrence), _json(record))
+        put_once(self.store, keys.ignored(at.date(), fault.occurrence), _json(record))
 
     def clear(self, fault: Fault, *, at: dt.datetime) -> Cleared:
         """Put on file that this occurrence is over; `at`: when we heard."""
         record = Cleared(fault=fault, at=fault.ends_at or at, heard_at=at)
-        self._put_once(keys.cleared(fault.occurrence), content(record))
+        put_once(self.store, keys.cleared(fault.occurrence), content(record))
         return record
 
     # claims and episodes
@@ -104,7 +104,7 @@ class Incidents:
             if name not in taken:
                 mine = incident.model_copy(update={"episode": episode, "follows": follows})
                 record = Claim(incident=mine, event=to_json(because))
-                if self._put_once(name, content(record)):
+                if put_once(self.store, name, content(record)):
                     return record
             owner = self._claim(name)
             if self._owns(owner, incident.fault):
@@ -168,7 +168,7 @@ class Incidents:
         """Put on file, where `sweep` looks, that every fault of the incident is over now."""
         key = keys.calm(at.date(), incident_id)
         if not self._has(key):
-            self._put_once(key, (at.isoformat() + "\n").encode())
+            put_once(self.store, key, (at.isoformat() + "\n").encode())
 
     def calm_lately(self, days: Iterable[dt.date]) -> set[str]:
         """Return the incidents of which every fault was over on one of these days."""
@@ -191,13 +191,13 @@ class Incidents:
     def _note_open(self, claim: Claim) -> None:
         """Put on file that nobody has to look at this claim again."""
         name = keys.claim(claim.incident.key, claim.incident.episode)
-        self._put_once(keys.opened(name), _json({"incident": claim.incident.id}))
+        put_once(self.store, keys.opened(name), _json({"incident": claim.incident.id}))
 
     # records of one incident
 
     def record(self, incident_id: str, name: str, value: BaseModel | bytes) -> bool:
         """Write a record once. False: it was there, and nothing changed."""
-        new = self._put_once(keys.incident(incident_id, name), content(value))
+        new = put_once(self.store, keys.incident(incident_id, name), content(value))
         self.counters.add("written" if new else "there")
         return new
 
@@ -240,7 +240,7 @@ class Incidents:
 
     def settle(self, incident_id: str, step: str, *, at: dt.datetime) -> None:
         """Put on file that a step has nothing more to do for an incident, whatever may come."""
-        self._put_once(keys.settled(incident_id[:8], incident_id, step), _json({"at": at}))
+        put_once(self.store, keys.settled(incident_id[:8], incident_id, step), _json({"at": at}))
 
     def closed(self, incident_id: str) -> Closed | None:
         return self._read(incident_id, keys.CLOSED, Closed)
@@ -395,13 +395,6 @@ class Incidents:
         try:
             self.store.get(key)
         except NotFound:
-            return False
-        return True
-
-    def _put_once(self, key: str, data: bytes) -> bool:
-        try:
-            self.store.put(key, data, if_absent=True)
-        except AlreadyExists:
             return False
         return True
 

@@ -38,10 +38,11 @@ from faultline.budgets import (
 )
 from faultline.calm import calm
 from faultline.correlate import NODE_DOWN, node_key, node_of
-from faultline.errors import AlreadyExists, NotFound
+from faultline.errors import NotFound
 from faultline.event import CARRIED, CONTEXT_READY, Event
 from faultline.incidents import Incidents, content
 from faultline.model import Amount, Entry, Incident, JobState, Policy, Run, Wish
+from faultline.store import put_once
 
 _LONGEST = dt.timedelta(days=2)  # no run may last longer than one; its records may be removed
 _SKEW = dt.timedelta(minutes=5)  # how far clocks of two launches may differ
@@ -129,7 +130,7 @@ def _waits(
 
 def _keep_waiting(wish: Wish, reason: str, incidents: Incidents) -> None:
     record = wish.model_copy(update={"reason": reason})
-    _put_once(incidents, keys.waiting(wish.incident_id, wish.number), content(record))
+    put_once(incidents.store, keys.waiting(wish.incident_id, wish.number), content(record))
 
 
 def _append(wish: Wish, view: View, incidents: Incidents, policy: Policy, now: dt.datetime) -> bool:
@@ -142,15 +143,7 @@ def _append(wish: Wish, view: View, incidents: Incidents, policy: Policy, now: d
         settled=settled,
         spent=spent,
     )
-    return _put_once(incidents, keys.ledger(entry.line), content(entry))
-
-
-def _put_once(incidents: Incidents, key: str, data: bytes) -> bool:
-    try:
-        incidents.store.put(key, data, if_absent=True)
-    except AlreadyExists:
-        return False
-    return True
+    return put_once(incidents.store, keys.ledger(entry.line), content(entry))
 
 
 # the ledger

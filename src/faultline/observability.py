@@ -21,7 +21,7 @@ LOGS, EVENTS, METRICS = "context/logs.txt", "context/k8s-events.json", "context/
 PERMISSIONS = "context/permissions.json"
 FILES = (LOGS, EVENTS, METRICS, PERMISSIONS)
 
-CUT = "...[truncated]..."
+CUT = "...[truncated]..."  # stands where a line or a log was cut
 _LAST_LINES, _CHARS_MAX = 3, 300
 _HEADING = re.compile(r"==> ([^/\s]+)/(\S+) \((current|previous)\) <==")
 

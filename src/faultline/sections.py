@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from faultline import limits
+from faultline.errors import Rejected
 
 
 def setting(default: Any, variable: str, says: str, *, secret: bool = False, **limits: Any) -> Any:
@@ -23,6 +24,13 @@ class CleanupPolicy(StrEnum):
     KEEP_ON_FAILURE = "keep_on_failure"  # after success it goes at once, else after the retention
     DELETE_AFTER = "delete_after"  # after the retention
     DELETE = "delete"  # at once
+
+    @classmethod
+    def named(cls, text: str, where: str) -> CleanupPolicy:
+        """Return the policy of that name. Raises Rejected, saying `where` it stands."""
+        if text not in set(cls):
+            raise Rejected(f"{where}: expected {', '.join(cls)}, got {text[:80]!r}")
+        return cls(text)
 
 
 class AgentRuntime(BaseModel):

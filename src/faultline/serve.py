@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 from faultline import keys, limits, traces, wire
 from faultline.answers import Answer, Outcome, is_final, reason, to_broker
-from faultline.errors import AlreadyExists, NotAllowed, Rejected, TryAgain
+from faultline.errors import NotAllowed, Rejected, TryAgain
 from faultline.event import Event, to_json
 from faultline.logs import about
 from faultline.ports import Ports, Step
-from faultline.store import Store
+from faultline.store import Store, put_once
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def _reply(effect: Event, ports: Ports) -> Answer:
     """Return the effect as a binary event. If it is none, that is our bug, not the sender's."""
     store, day = ports.incidents.store, ports.clock().date()
     try:
-        headers, body = wire.encode_fitting(effect, lambda k, data: _put_once(store, k, data), day)
+        headers, body = wire.encode_fitting(effect, lambda k, data: put_once(store, k, data), day)
     except Rejected as error:
         raise RuntimeError(f"the step's own reply is no event: {error}") from error
     # without a content type, frameworks put one of their own there
@@ -179,12 +179,9 @@ def park(store: Store, day: dt.date, name: str, record: bytes) -> None:
     who uses one id for two events loses neither.
     """
     key = keys.parked(day, name)
-    try:
-        store.put(key, record, if_absent=True)
-    except AlreadyExists:
-        if _about(store.get(key)) != _about(record):
-            digest = hashlib.sha256(record).hexdigest()[:8]
-            _put_once(store, keys.parked(day, f"{name}-{digest}"), record)
+    if not put_once(store, key, record) and _about(store.get(key)) != _about(record):
+        digest = hashlib.sha256(record).hexdigest()[:8]
+        put_once(store, keys.parked(day, f"{name}-{digest}"), record)
 
 
 def _about(record: bytes) -> list[Any]:
@@ -200,13 +197,6 @@ def _raw(request: Request) -> dict[str, Any]:
     kept = {k: v for k, v in told.items() if k.startswith("ce-") or k == "content-type"}
     body = request.body[: limits.event_read_bytes_max]
     return {"headers": kept, "body_base64": base64.b64encode(body).decode("ascii")}
-
-
-def _put_once(store: Store, key: str, data: bytes) -> None:
-    try:
-        store.put(key, data, if_absent=True)
-    except AlreadyExists:
-        return
 
 
 def _name(step: Step) -> str:

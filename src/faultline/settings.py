@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from faultline import limits
 from faultline.errors import Rejected
 from faultline.sections import AgentRuntime, Limits, Watch, setting
 
@@ -72,8 +73,9 @@ class Settings(BaseModel):
         False, "FAULTLINE_LIVE_CLUSTER", "ask the cluster we run in, or KUBECONFIG's; read only"
     )
     log_lines: int = setting(
-        50, "FAULTLINE_LOG_LINES", "of each container's log, the last so many", ge=1, le=1_000
-    )
+        limits.log_lines_per_container, "FAULTLINE_LOG_LINES",
+        "of each container's log, the last so many", ge=1, le=1_000,
+    )  # fmt: skip
     prometheus_url: str = setting("", "PROMETHEUS_URL", "Prometheus to ask; empty: none")
     manifests: str = setting(
         "", "FAULTLINE_MANIFESTS", "Git repository or folder that the cluster is deployed from"

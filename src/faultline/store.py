@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from faultline.errors import AlreadyExists
+
 
 class Store(Protocol):
     """Named bytes. A key is a `/`-separated path as `keys.py` builds it."""
@@ -37,3 +39,12 @@ class Store(Protocol):
 
 
 # Every method raises StoreDown if the store did not answer, and never any error of its vendor.
+
+
+def put_once(store: Store, key: str, data: bytes) -> bool:
+    """Write unless something is there; return whether it was written. Raises StoreDown."""
+    try:
+        store.put(key, data, if_absent=True)
+    except AlreadyExists:
+        return False
+    return True

@@ -362,7 +362,7 @@ def from_bytes(data: bytes) -> Event:
 # the gate
 
 
-def fit(event: Event, put: Callable[[str, bytes], None], day: dt.date) -> Event:
+def fit(event: Event, put: Callable[[str, bytes], object], day: dt.date) -> Event:
     """Return the event, small enough for every broker: under 48 KiB in both modes.
 
     Larger data goes to `data/<day>/<sha256>.json` through `put`, and the event carries that key as
@@ -388,7 +388,7 @@ def fit(event: Event, put: Callable[[str, bytes], None], day: dt.date) -> Event:
 
 
 def encode_fitting(
-    event: Event, put: Callable[[str, bytes], None], day: dt.date
+    event: Event, put: Callable[[str, bytes], object], day: dt.date
 ) -> tuple[dict[str, str], bytes]:
     """Do `fit`, then `encode` in binary mode; most events are small, and one look is enough."""
     headers, body = encode(event)

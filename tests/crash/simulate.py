@@ -44,7 +44,6 @@ from faultline.event import (
     FIX_FAILED,
     FIX_VERIFIED,
     PING,
-    RUN_FINISHED,
     Event,
     format_time,
     from_json,
@@ -347,14 +346,8 @@ class Simulation:
             )  # fmt: skip
             name = keys.run_record(run.number, keys.RESULT)
             self.incidents.record(run.incident_id, name, result)
-            self.send(
-                from_json(run.cause).caused(
-                    RUN_FINISHED,
-                    source=f"/faultline/runs/{run.id}",
-                    subject=run.incident_id,
-                    data={"run": run.number},
-                )
-            )
+            data = {"run": run.number}
+            self.send(from_json(run.cause).run_finished(run.incident_id, run.number, data))
 
         with contextlib.suppress(Crash):  # its Job is gone then; whatever it wrote, sweep looks
             write()

@@ -17,12 +17,11 @@ from faultline.agent.worlds import pod_state
 from faultline.capsule import Capsule
 from faultline.limits import prompt_events_max, prompt_log_chars_max
 from faultline.model import Incident, Verdict
-from faultline.observability import sections
+from faultline.observability import CUT, sections
 from faultline.views import neutral
 
 Object = dict[str, Any]
 
-CUT = "...[truncated]..."
 _MESSAGE_CHARS_MAX, _PODS_MAX, _LOGS_MAX, _FINDINGS_MAX = 120, 12, 8, 8
 
 ANSWER_NOW = "Answer now, with what you know: one JSON object as described, and nothing else."

@@ -58,11 +58,8 @@ def retention(environment: Mapping[str, str]) -> Retention:
     """Read AGENT_RUNTIME_CLEANUP and AGENT_RUNTIME_RETENTION. Raises Rejected, naming the one."""
     policy = environment.get("AGENT_RUNTIME_CLEANUP") or CleanupPolicy.KEEP_ON_FAILURE
     hours = environment.get("AGENT_RUNTIME_RETENTION") or workspace_retention_hours
-    if policy not in set(CleanupPolicy):
-        names = ", ".join(CleanupPolicy)
-        raise Rejected(f"AGENT_RUNTIME_CLEANUP: expected {names}, got {policy[:80]!r}")
     try:
-        return Retention(CleanupPolicy(policy), float(hours))
+        return Retention(CleanupPolicy.named(policy, "AGENT_RUNTIME_CLEANUP"), float(hours))
     except ValueError:
         raise Rejected(f"AGENT_RUNTIME_RETENTION: expected hours, got {hours!r}") from None
 

@@ -16,10 +16,10 @@ from typing import Protocol, runtime_checkable
 
 from faultline import keys
 from faultline.adapters.outlets.summary import summary
-from faultline.errors import AlreadyExists, Busy
+from faultline.errors import Busy
 from faultline.model import Merged, Receipt, Report
 from faultline.ports import Outlet
-from faultline.store import Store
+from faultline.store import Store, put_once
 
 CALM_MAX = 10  # incidents that want a message within WINDOW; with more it storms
 WINDOW = dt.timedelta(minutes=5)
@@ -73,12 +73,12 @@ class Paced:
         ids = {key.partition("-")[2].removesuffix(".txt") for key in asked if key > first}
         if incident_id not in ids:
             name = f"{now:%M%S}-{incident_id}.txt"
-            self._put_once(keys.pace(self.name, "asked", now, name), b"")
+            put_once(self._store, keys.pace(self.name, "asked", now, name), b"")
         return len(ids - {incident_id}) >= CALM_MAX
 
     def _take_second(self, incident_id: str, now: dt.datetime) -> None:
         second = keys.pace(self.name, "seconds", now, f"{now:%M%S}.txt")
-        if not self._put_once(second, incident_id.encode()):
+        if not put_once(self._store, second, incident_id.encode()):
             raise Busy(f"{self.name} gets one message a second", retry_after_s=1)
 
     # the summary
@@ -86,7 +86,7 @@ class Paced:
     def _in_summary(self, report: Report, now: dt.datetime) -> Receipt:
         id = report.incident.id
         line = f"{summary(report).title} ({id})"
-        self._put_once(keys.pace(self.name, "lines", now, f"{id}.txt"), line.encode())
+        put_once(self._store, keys.pace(self.name, "lines", now, f"{id}.txt"), line.encode())
         edits = list(self._store.list(keys.pace(self.name, "edits", now)))
         told = json.loads(self._store.get(edits[-1])) if edits else {}
         if id not in told.get("incidents", ()):
@@ -99,7 +99,7 @@ class Paced:
         if first:
             self._take_second(incident_id, now)
         turn = now.replace(second=now.second // EDIT_S * EDIT_S)
-        if not self._put_once(keys.pace(self.name, "turns", turn, f"{turn:%M%S}.txt"), b""):
+        if not put_once(self._store, keys.pace(self.name, "turns", turn, f"{turn:%M%S}.txt"), b""):
             wait_s = EDIT_S - now.second % EDIT_S
             raise Busy(f"{self.name} has a storm: one edit in {EDIT_S} s", retry_after_s=wait_s)
         folder = keys.pace(self.name, "lines", now)
@@ -109,15 +109,8 @@ class Paced:
         message = self._channel.summarize(f"storm-{since:%Y%m%d%H}", text, since=since)
         shown = [key.removeprefix(folder).removesuffix(".txt") for key in lines]
         told: dict[str, object] = {"message": message, "incidents": shown}
-        self._put_once(keys.pace(self.name, "edits", turn, f"{turn:%M%S}.json"), _json(told))
+        put_once(self._store, keys.pace(self.name, "edits", turn, f"{turn:%M%S}.json"), _json(told))
         return told
-
-    def _put_once(self, key: str, data: bytes) -> bool:
-        try:
-            self._store.put(key, data, if_absent=True)
-        except AlreadyExists:
-            return False
-        return True
 
 
 def words(lines: Sequence[str], since: dt.datetime) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any, Protocol
 
 from faultline import keys
-from faultline.adapters.sources.excerpts import CUT, excerpt
+from faultline.adapters.sources.excerpts import excerpt
 from faultline.adapters.sources.lookout import Lookout, name_of, space_of
 from faultline.adapters.sources.rollouts import rollouts
 from faultline.adapters.sources.surroundings import Surroundings, surroundings
@@ -28,6 +28,7 @@ from faultline.limits import (
     log_lines_per_container,
 )
 from faultline.model import Incident
+from faultline.observability import CUT
 from faultline.redact.documents import dump_json, dump_yaml
 
 Object = dict[str, Any]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from faultline.limits import log_line_chars_max
-
-CUT = "...[truncated]..."
+from faultline.observability import CUT
 
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
 

@@ -19,6 +19,7 @@ from faultline.bridge.app import Doors, answers
 from faultline.bridge.follow import Client, Follower
 from faultline.bridge.gate import App, Receive, Scope, Send, respond
 from faultline.bridge.intake import Intake
+from faultline.bridge.share import fair
 from faultline.bridge.supervisor import Status, Supervisor
 from faultline.bridge.watch.board import Board
 from faultline.bridge.watch.occurrences import Occurrences
@@ -89,9 +90,12 @@ def tls_of(settings: Settings) -> dict[str, Any]:
 
 def followers(settings: Settings, taken: Intake) -> list[Supervisor]:
     """Return one follower per stream of faults that is configured, and those of the watch."""
+    urls = listed(settings.sse_endpoint)
     streams = [
-        Follower(url, Client(url, cluster=settings.cluster, clock=now), taken)
-        for url in listed(settings.sse_endpoint)
+        Follower(
+            url, Client(url, cluster=settings.cluster, clock=now, share=fair(len(urls))), taken
+        )
+        for url in urls
     ]
     return [*streams, *(watchers(settings, taken) if settings.watch.enabled else ())]
 

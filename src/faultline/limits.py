@@ -26,6 +26,7 @@ sse_event_bytes_max = 1 * MIB
 reconnect_wait_s_min = 1.0
 reconnect_wait_s_max = 60.0
 stream_silence_s_max = 120.0
+stream_at_once_cpu_s = 0.25  # of processor time, before a stream is held to its share
 
 # watch
 watch_object_bytes_max = 4 * MIB  # an API server keeps objects below 1.5 MiB

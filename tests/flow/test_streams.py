@@ -32,6 +32,7 @@ from faultline.bridge import mcp
 from faultline.bridge.follow import Client, Filter, Follower
 from faultline.bridge.intake import Intake
 from faultline.bridge.session import session_of
+from faultline.bridge.share import Share
 from faultline.bridge.stream import Refused, SourceStopped, Timing
 from faultline.bridge.supervisor import wait_s
 from faultline.errors import Rejected, Unavailable
@@ -92,7 +93,7 @@ class World:
         self.waits = waits
         self.now_s = 0.0
         timing = more.pop("timing", QUICK)
-        session = {k: more.pop(k) for k in ("token", "bytes_max") if k in more}
+        session = {k: more.pop(k) for k in ("token", "bytes_max", "share") if k in more}
         intake = Intake(sink=self.sink, store=self.store, cluster="here", clock=lambda: NOW)
         self.follower = Follower(
             "stream",
@@ -429,6 +430,57 @@ def test_a_bad_message_is_set_aside_and_the_stream_goes_on(serve: Serve, bad: st
     assert world.status.bad_messages_total == 1
     (key,) = world.store.list("parked/")
     assert json.loads(world.store.get(key))["body"] == bad
+
+
+@pytest.mark.covers("SSE-15")
+@pytest.mark.parametrize("chunk", [b":\n" * 30_000, b"data: {}\n\n" * 6_000])
+def test_a_stream_that_never_pauses_uses_no_more_than_its_share_and_others_are_heard(
+    serve: Serve, started: Callable[[World], World], chunk: bytes
+) -> None:
+    """How late the others are beside it: `benchmarks/hostile_stream.py`."""
+    used: list[float] = []
+
+    def noted() -> float:
+        used.append(time.thread_time())
+        return used[-1]
+
+    loud = World(serve(endless(chunk, 100_000)).url, share=Share(0.02, at_once_s=0.05, used=noted))
+    others = [World(serve(events(said(flat(f"api-{n}")), hang=True)).url) for n in range(5)]
+
+    began = time.monotonic()
+    for world in (loud, *others):
+        started(world)
+    until(lambda: all(world.sink.names for world in others))
+    time.sleep(1.5)
+    loud.follower.stop.set()
+    elapsed_s = time.monotonic() - began
+
+    assert loud.status.connects_total == 1
+    one_piece_s = 0.2  # of 64 KiB, on a slow machine: the debt is looked at after it
+    assert used[-1] - used[0] <= 0.05 + 0.02 * elapsed_s + one_piece_s
+
+
+@pytest.mark.parametrize(
+    ("kind", "piece"), [("text/event-stream", b":\n"), ("application/json", b" ")]
+)
+def test_an_answer_that_goes_on_for_ever_is_given_up(serve: Serve, kind: str, piece: bytes) -> None:
+    """Bytes keep coming, so no read is ever late: the answer as a whole has its time."""
+
+    def drips(handler: Any) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Type", kind)
+        handler.end_headers()
+        while not handler.server.ended.wait(0.05):
+            handler.wfile.write(piece)
+            handler.wfile.flush()
+
+    server = serve(drips)
+
+    began = time.monotonic()
+    world = World(f"{server.url}/mcp", waits=1).run()
+
+    assert time.monotonic() - began < 10 * QUICK.answer_s
+    assert world.status.last_error == "the server's answer went on for too long"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from faultline.adapters.trust import trust
 from faultline.errors import Busy, FaultlineError, Rejected, Unavailable
 
 TIMEOUT_S = 20.0
@@ -70,7 +71,9 @@ class GitHub:
         self.owner = repository.partition("/")[0]
         self._token, self._clock = token, clock
         self._url = f"{api_url.rstrip('/')}/repos/{repository}"
-        self._client = client or httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+        self._client = client or httpx.Client(
+            verify=trust(api_url), timeout=TIMEOUT_S, follow_redirects=False
+        )
 
     def get(self, path: str, *, fine: tuple[int, ...] = (), **query: Any) -> Answer:
         return self.call("GET", path, query=query, fine=fine)

@@ -42,7 +42,7 @@ class AppToken:
         self._name = repository.partition("/")[2]
         self._clock = clock
         self._url = f"{api_url.rstrip('/')}/app/installations/{installation_id}/access_tokens"
-        self._client = client or posting.client()
+        self._client = client or posting.client(self._url)
         self._lock = threading.Lock()
         self._token, self._until = "", dt.datetime.min.replace(tzinfo=dt.UTC)
 

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from faultline.adapters.trust import trust
 from faultline.traces import Span
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class OtlpSpans:
     def _send_for_ever(self) -> None:
         import httpx
 
-        with httpx.Client(timeout=10, follow_redirects=False) as client:
+        with httpx.Client(verify=trust(self._url), timeout=10, follow_redirects=False) as client:
             while True:
                 spans = self._gathered()
                 try:

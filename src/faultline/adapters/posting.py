@@ -10,6 +10,7 @@ import math
 import re
 from typing import Any
 
+from faultline.adapters.trust import trust
 from faultline.errors import Busy, FaultlineError, Rejected, Unavailable
 from faultline.model import Receipt, Report
 
@@ -17,11 +18,11 @@ TIMEOUT_S = 10.0
 WAIT_S_MAX = 3_600
 
 
-def client() -> Any:
-    """Return an HTTP client that follows no redirect."""
+def client(url: str) -> Any:
+    """Return an HTTP client for an address; it follows no redirect."""
     import httpx
 
-    return httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+    return httpx.Client(verify=trust(url), timeout=TIMEOUT_S, follow_redirects=False)
 
 
 def receipt(outlet: str, report: Report, made_at: dt.datetime, reference: str = "") -> Receipt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from faultline.adapters.trust import trust
 from faultline.errors import Busy, Rejected, Unavailable
 from faultline.event import Event
 from faultline.wire import encode
@@ -36,7 +37,9 @@ class HttpSink:
         import httpx
 
         if self._client is None:
-            self._client = httpx.Client(timeout=self._timeout_s, follow_redirects=False)
+            self._client = httpx.Client(
+                verify=trust(self._url), timeout=self._timeout_s, follow_redirects=False
+            )
         headers, body = encode(event)
         try:
             answer = self._client.post(self._url, headers=headers, content=body)

@@ -17,6 +17,7 @@ import httpx
 
 from faultline.bridge import mcp
 from faultline.bridge.events import strict_json
+from faultline.bridge.share import Share
 from faultline.bridge.sse import Parser, ServerSentEvent
 from faultline.bridge.stream import (
     EventStream,
@@ -70,11 +71,14 @@ class RawSession:
         timing: Timing = USUAL,
         monotonic: Callable[[], float] = time.monotonic,
         bytes_max: int = sse_event_bytes_max,
+        share: Share | None = None,
     ) -> None:
+        """`share` is what its thread may use of the processor; None: all of it."""
         self.url = httpx.URL(url)
         self.timing = timing
+        self.share = share
         self.monotonic = monotonic
-        self.http = http_client(timing, token)
+        self.http = http_client(url, timing, token)
         self.bytes_max = bytes_max
         self.parser = Parser(bytes_max=bytes_max)
         self.stream: EventStream[ServerSentEvent] | None = None
@@ -99,11 +103,20 @@ class RawSession:
     def _next(self, timeout_s: float) -> ServerSentEvent | None:
         if self.stream is None:
             raise Unavailable("the stream is not open")
+        if self._rest(timeout_s):
+            return None
         before = self.stream.bytes_seen
         event = self.stream.next(timeout_s)
         if self.stream.bytes_seen > before:
             self.seen_at = self.monotonic()
         return event
+
+    def _rest(self, most_s: float) -> bool:
+        """Sleep, if the thread has used more than its share."""
+        owed_s = self.share.debt_s() if self.share else 0.0
+        if owed_s:
+            time.sleep(min(owed_s, most_s))
+        return owed_s > 0
 
     def retry_s(self) -> float | None:
         return None if self.parser.retry_ms is None else self.parser.retry_ms / 1000
@@ -255,20 +268,29 @@ class StreamableSession(McpSession):
         kind = response.headers.get("content-type", "").split(";")[0].strip().lower()
         if kind == "text/event-stream":
             parser = Parser(bytes_max=self.bytes_max)
-            for chunk in response.iter_raw():
+            for chunk in self._in_time(response):
                 for event in parser.feed(chunk):
                     if found := _answering(event.data, wanted):
                         return found
                     self._hear(event.data)
             raise Unavailable("the server's answer ended without a result")
         body = b""
-        for chunk in response.iter_raw():
+        for chunk in self._in_time(response):
             body += chunk
             if len(body) > self.bytes_max:
                 raise TooLarge(f"expected an answer of at most {self.bytes_max} bytes")
         if kind != "application/json" or not (found := _answering(body, wanted)):
             raise Refused(f"expected a JSON-RPC answer, got {kind[:60]!r}", status=200)
         return found
+
+    def _in_time(self, response: httpx.Response) -> Iterator[bytes]:
+        """Yield the body. Raises Unavailable for one that goes on for longer than an answer may."""
+        until = self.monotonic() + self.timing.answer_s
+        for chunk in response.iter_raw():
+            yield chunk
+            self._rest(1.0)
+            if self.monotonic() >= until:
+                raise Unavailable("the server's answer went on for too long")
 
 
 class PollSession(StreamableSession):

@@ -19,6 +19,7 @@ from typing import Any, Generic, NamedTuple, Protocol, TypeVar
 
 import httpx
 
+from faultline.adapters.trust import trust
 from faultline.errors import Rejected, Unavailable
 
 redirects_max = 5
@@ -68,13 +69,15 @@ class Refused(Unavailable):
         self.retry_after_s = retry_after_s
 
 
-def http_client(timing: Timing, token: str = "") -> httpx.Client:
-    """Return a client that follows nothing by itself and takes nothing from the environment."""
+def http_client(url: str, timing: Timing, token: str = "") -> httpx.Client:
+    """Return a client that follows nothing by itself and asks no proxy of the environment."""
     headers = {"accept-encoding": "identity", "user-agent": "faultline"}
     if token:
         headers["authorization"] = f"Bearer {token}"
     timeout = httpx.Timeout(timing.answer_s, connect=timing.connect_s)
-    return httpx.Client(headers=headers, timeout=timeout, follow_redirects=False, trust_env=False)
+    return httpx.Client(
+        headers=headers, timeout=timeout, verify=trust(url), follow_redirects=False, trust_env=False
+    )
 
 
 def origin_of(url: httpx.URL) -> tuple[str, str, int]:

@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from faultline.adapters.trust import authorities
 from faultline.answers import Answer
 from faultline.broker import delivery
 from faultline.broker.delivery import Kind, Mode, Verdict
@@ -69,7 +70,7 @@ class Post:
         if self._client is None:
             import httpx  # only where an address is posted to
 
-            self._client = httpx.Client(trust_env=False)
+            self._client = httpx.Client(verify=authorities(), trust_env=False)
         return over_http(where.uri, self._client, timeout_s)
 
 

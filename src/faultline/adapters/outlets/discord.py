@@ -34,7 +34,7 @@ class DiscordOutlet:
         self._url, _, self._query = url.partition("?")
         self._url = self._url.rstrip("/")
         self._clock, self._author = clock, author
-        self._client = client or posting.client()
+        self._client = client or posting.client(self._url)
 
     def deliver(self, report: Report, receipt: Receipt | None) -> Receipt:
         """Post the incident's message, or edit it."""

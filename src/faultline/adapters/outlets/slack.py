@@ -48,7 +48,7 @@ class SlackOutlet:
             raise Rejected(f"slack_channel: expected an id such as C0123456789, got {channel!r}")
         self._token, self._channel, self._clock = token, channel, clock
         self._url = url.rstrip("/")
-        self._client = client or posting.client()
+        self._client = client or posting.client(self._url)
         self._monotonic = monotonic
 
     def deliver(self, report: Report, receipt: Receipt | None) -> Receipt:
@@ -197,7 +197,7 @@ class SlackWebhookOutlet:
 
     def __init__(self, url: str, *, clock: Callable[[], dt.datetime], client: Any = None) -> None:
         self._url, self._clock = url, clock
-        self._client = client or posting.client()
+        self._client = client or posting.client(self._url)
 
     def deliver(self, report: Report, receipt: Receipt | None) -> Receipt:
         """Post the message once; later only what is new. Raises Busy, Unavailable, Rejected."""

@@ -24,7 +24,7 @@ class TeamsOutlet:
 
     def __init__(self, url: str, *, clock: Callable[[], dt.datetime], client: Any = None) -> None:
         self._url, self._clock = url, clock
-        self._client = client or posting.client()
+        self._client = client or posting.client(self._url)
 
     def deliver(self, report: Report, receipt: Receipt | None) -> Receipt:
         """Post the card once; another for a later run, or for the end."""

@@ -39,7 +39,7 @@ class WebhookOutlet:
     ) -> None:
         self._url, self._clock = url, clock
         self._keys = [_key(secret) for secret in secrets]
-        self._client = client or posting.client()
+        self._client = client or posting.client(self._url)
 
     def deliver(self, report: Report, receipt: Receipt | None) -> Receipt:
         """Post the report once for each run, at the end, and when it is known if a fix held."""

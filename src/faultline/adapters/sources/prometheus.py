@@ -13,6 +13,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
+from faultline.adapters.trust import trust
 from faultline.correlate import owner_of
 from faultline.errors import Unavailable
 from faultline.model import Incident, Resource
@@ -54,7 +55,9 @@ class PrometheusSource:
         import httpx
 
         self._url = url.rstrip("/")
-        self._client = client or httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
+        self._client = client or httpx.Client(
+            verify=trust(url), timeout=TIMEOUT_S, follow_redirects=False
+        )
 
     def collect(self, incident: Incident) -> Iterator[tuple[str, bytes]]:
         """Yield the series. Raises Unavailable, with the reason, if Prometheus does not answer."""

@@ -204,6 +204,9 @@ class Settings(BaseModel):
     job_namespace: str = setting(
         "faultline-agents", "FAULTLINE_JOB_NAMESPACE", "namespace of agent Jobs"
     )
+    gateway: str = setting(
+        "", "FAULTLINE_GATEWAY", "all that agent Jobs talk to; empty: store and sink directly"
+    )
 
     agent_runtime: AgentRuntime = AgentRuntime()
     budgets: Limits = Limits()

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import ipaddress
 from pathlib import Path
 from typing import Any
@@ -123,22 +124,23 @@ def test_the_checker_judges_the_public_files_as_their_label_says() -> None:
 
 TEMPLATE = JobTemplate(image="faultline-agent", namespace="faultline-agents", store_url="s3://x",
                        sink_url="http://broker.example", grace_s=30)  # fmt: skip
+BEHIND = dataclasses.replace(TEMPLATE, gateway="http://gateway.faultline.svc")
 
 
-@pytest.mark.covers("ISO-01", "MAN-03")
+@pytest.mark.covers("ISO-01", "ISO-03", "MAN-03")
 def test_our_job_and_every_pod_of_ours_is_restricted() -> None:
     run = Run(
         incident_id="20261121-api-5c1e9b2a", number=1, engine="claude", capsule_sha256="0" * 64,
         deadline_s=600, cause={}, created_at="2026-11-21T10:00:00Z",
     )  # fmt: skip
-    template = job(run, TEMPLATE)["spec"]["template"]
-    pods = [(template["metadata"], template["spec"])]
+    jobs = [job(run, template)["spec"]["template"] for template in (TEMPLATE, BEHIND)]
+    pods = [(made["metadata"], made["spec"]) for made in jobs]
     for manifest in MANIFESTS:
         if manifest["kind"] == "Deployment" or manifest["apiVersion"].startswith("serving."):
             made = manifest["spec"]["template"]
             pods.append((made.get("metadata", {}), made["spec"]))
 
-    assert len(pods) == 10
+    assert len(pods) == 12
     assert [violations(*pod) for pod in pods] == [set()] * len(pods)
 
 
@@ -212,16 +214,34 @@ SERVING, PROMETHEUS = Pod("activator", "knative-serving"), Pod("alertmanager", "
 SHOP = Pod("api", "shop")
 INGRESS = Pod("traefik", "edge", **{"faultline.dev/ingress": "true"})
 WEB_API, METADATA, STORE = "203.0.113.9", "169.254.169.254", "10.0.0.9"
+API, API6, WEB_API6 = "10.0.0.1", "fd12:3456::1", "2001:db8::9"  # the API server; somebody outside
+MINIO, OLLAMA = Pod("minio", "storage"), Pod("ollama", "models")
 OUT, IN = "Egress", "Ingress"
 FLOWS: list[tuple[str, Pod, Pod | str, int, bool]] = [
     # a run
-    (OUT, AGENT, WEB_API, 443, True), (OUT, AGENT, STORE, 9000, True), (OUT, AGENT, STORE, 6443, True),
-    (OUT, AGENT, DNS, 53, True), (OUT, AGENT, BROKER, 80, True),
+    (OUT, AGENT, one("gateway"), 8080, True), (OUT, AGENT, SHOP, 443, True),  # whoever is there, until the ranges are narrowed
+    (OUT, AGENT, API, 443, True), (OUT, AGENT, API, 6443, True), (OUT, AGENT, API6, 6443, True),
+    (OUT, AGENT, "172.20.0.1", 443, True), (OUT, AGENT, "192.168.0.1", 6443, True), (OUT, AGENT, "100.64.0.1", 443, True),
+    (OUT, AGENT, DNS, 53, True), (OUT, AGENT, BROKER, 80, False), (OUT, AGENT, BROKER, 8080, False),
+    (OUT, AGENT, WEB_API, 443, False), (OUT, AGENT, WEB_API6, 443, False), (OUT, AGENT, WEB_API, 6443, False),
+    (OUT, AGENT, STORE, 9000, False), (OUT, AGENT, MINIO, 9000, False), (OUT, AGENT, WEB_API, 9000, False),
+    (OUT, AGENT, OLLAMA, 11434, False), (OUT, AGENT, "172.32.0.1", 443, False), (OUT, AGENT, "100.100.100.200", 443, False),
+    (OUT, AGENT, "fd00:ec2::254", 443, False), (OUT, AGENT, one("gateway"), 80, False), (OUT, AGENT, one("launch"), 8080, False),
     (OUT, AGENT, METADATA, 80, False), (OUT, AGENT, METADATA, 443, False), (OUT, AGENT, WEB_API, 80, False),
     (OUT, AGENT, WEB_API, 22, False), (OUT, AGENT, WEB_API, 53, False), (OUT, AGENT, WEB_API, 25, False),
     (OUT, AGENT, SHOP, 5432, False), (OUT, AGENT, one("bridge"), 8080, False),
     (OUT, AGENT, one("web"), 8080, False), (OUT, AGENT, SHOP, 53, False),
     (IN, AGENT, SHOP, 8080, False), (IN, AGENT, one("launch"), 8080, False), (IN, AGENT, AGENT, 8080, False),
+    # the gateway
+    (IN, one("gateway"), AGENT, 8080, True), (IN, one("gateway"), AGENT, 9090, False),
+    (IN, one("gateway"), SHOP, 8080, False), (IN, one("gateway"), INGRESS, 8080, False),
+    (IN, one("gateway"), one("web"), 8080, False), (IN, one("gateway"), BROKER, 8080, False),
+    (IN, one("gateway"), PROMETHEUS, 8080, False), (IN, one("gateway"), Pod("gateway", "shop"), 8080, False),
+    (OUT, one("gateway"), WEB_API, 443, True), (OUT, one("gateway"), STORE, 9000, True),
+    (OUT, one("gateway"), BROKER, 80, True), (OUT, one("gateway"), API, 6443, True),
+    (OUT, one("gateway"), METADATA, 80, False), (OUT, one("gateway"), METADATA, 443, False),
+    (OUT, one("gateway"), WEB_API, 22, False), (OUT, one("gateway"), SHOP, 8080, False),
+    (OUT, one("gateway"), OLLAMA, 11434, False),  # with options/model-in-cluster
     # the bridge
     (IN, one("bridge"), PROMETHEUS, 8080, True), (IN, one("bridge"), BROKER, 8080, True),
     (IN, one("bridge"), SHOP, 8080, False), (IN, one("bridge"), PROMETHEUS, 9090, False),

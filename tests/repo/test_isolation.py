@@ -5,24 +5,18 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import ipaddress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from network_model import MANIFESTS, Pod, allowed
 from pod_security import Values, violations
 
 from faultline.adapters.runners.job import JobTemplate, job
 from faultline.model import Run
 
 ROOT = Path(__file__).resolve().parents[2]
-KNATIVE = ROOT / "infra/knative"
-MANIFESTS = [
-    manifest
-    for name in yaml.safe_load((KNATIVE / "kustomization.yaml").read_text("utf-8"))["resources"]
-    for manifest in yaml.safe_load_all((KNATIVE / name).read_text("utf-8"))
-]
 
 # pods
 
@@ -145,63 +139,6 @@ def test_our_job_and_every_pod_of_ours_is_restricted() -> None:
 
 
 # the network
-
-POLICIES = [m for m in MANIFESTS if m["kind"] == "NetworkPolicy"]
-
-
-def selects(selector: Values, labels: dict[str, str]) -> bool:
-    plain = (selector.get("matchLabels") or {}).items()
-    rules = selector.get("matchExpressions") or ()
-    assert all(rule["operator"] == "In" for rule in rules)
-    return all(labels.get(k) == v for k, v in plain) and all(
-        labels.get(rule["key"]) in rule["values"] for rule in rules
-    )
-
-
-class Pod:
-    """An end of a flow inside the cluster."""
-
-    def __init__(self, name: str, namespace: str, **labels: str) -> None:
-        self.namespace, self.address = namespace, "10.42.0.7"
-        self.labels = {"app.kubernetes.io/name": name}
-        self.around = {"kubernetes.io/metadata.name": namespace} | labels
-
-
-def allowed(way: str, ours: Pod, other: Pod | str, port: int) -> bool:
-    """Say whether the policies let this through: none that selects the Pod means all is open.
-
-    Source: kubernetes.io/docs/concepts/services-networking/network-policies.
-    """
-    mine = [
-        p["spec"]
-        for p in POLICIES
-        if p["metadata"]["namespace"] == ours.namespace
-        and way in p["spec"]["policyTypes"]
-        and selects(p["spec"]["podSelector"], ours.labels)
-    ]
-    peers = "to" if way == "Egress" else "from"
-    rules = [rule for spec in mine for rule in spec.get(way.lower()) or ()]
-    return not mine or any(
-        any(p["port"] == port for p in rule["ports"])
-        and any(_is(peer, ours, other) for peer in rule[peers])
-        for rule in rules
-    )
-
-
-def _is(peer: Values, ours: Pod, other: Pod | str) -> bool:
-    if "ipBlock" in peer:
-        block = peer["ipBlock"]
-        address = ipaddress.ip_address(other if isinstance(other, str) else other.address)
-        inside = [ipaddress.ip_network(net) for net in (block["cidr"], *block.get("except", ()))]
-        return address in inside[0] and not any(address in net for net in inside[1:])
-    if isinstance(other, str):
-        return False
-    near = "namespaceSelector" in peer or other.namespace == ours.namespace
-    return (
-        near
-        and selects(peer.get("namespaceSelector") or {}, other.around)
-        and selects(peer.get("podSelector") or {}, other.labels)
-    )
 
 
 def one(name: str) -> Pod:

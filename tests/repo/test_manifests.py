@@ -422,7 +422,10 @@ def test_who_may_write_events_may_create_them_and_nothing_else():
     ]
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert {subject["name"] for subject in binding["subjects"]} == {"context", "package"}
-    assert network["spec"]["egress"][0]["to"][0]["ipBlock"]["except"] == ["169.254.0.0/16", "100.100.100.200/32"]
+    assert network["spec"]["egress"][0]["to"][0]["ipBlock"]["except"] == [
+        "169.254.0.0/16",
+        "100.100.100.200/32",
+    ]
     assert "events" not in RESOURCES  # unless an operator adds it
 
 

@@ -398,6 +398,21 @@ def test_the_console_is_a_process_of_its_own_behind_a_service_of_its_own():
     assert service["spec"]["ports"][0]["targetPort"] == container["ports"][0]["name"]
 
 
+def test_jobs_are_told_of_the_gateway_by_the_name_of_its_service():
+    [gateway], [settings] = named("Deployment", "gateway"), of_kind("ConfigMap")
+    [container] = pod_of(gateway)["containers"]
+    [service] = named("Service", "gateway")
+    meta, url = service["metadata"], settings["data"]["FAULTLINE_GATEWAY"]
+
+    assert container["args"] == ["gateway"]
+    assert url == f"http://{meta['name']}.{meta['namespace']}.svc"  # port 80, of the Service
+    assert url.removeprefix("http://") in settings["data"]["FAULTLINE_ALLOWED_HOSTS"].split(",")
+    assert service["spec"]["selector"] == gateway["spec"]["selector"]["matchLabels"]
+    [port] = service["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (80, container["ports"][0]["name"])
+    assert service["spec"]["sessionAffinity"] == "ClientIP"  # bounds of a run are counted in memory
+
+
 # Events, an option
 
 

@@ -44,7 +44,7 @@ class Cluster(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Reviews)
         self.pods: dict[str, tuple[str, str]] = {}  # token -> pod, audience
-        self.account = ACCOUNT
+        self.account, self.token = ACCOUNT, ""
         self.asked: list[dict[str, Any]] = []
         self.url = f"http://127.0.0.1:{self.server_port}"
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()

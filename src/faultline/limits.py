@@ -54,6 +54,9 @@ artifacts_max = 200
 report_bytes_min = 100
 diagnosis_bytes_max = 256 * KIB
 
+# the gateway
+gateway_body_bytes_max = 8 * MIB  # a record of a run, or a question to a model
+
 # the built-in loop
 loop_steps_max = 25  # questions to the model, the answer and its repetition among them
 model_answer_bytes_max = 4 * MIB

@@ -4,12 +4,22 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import boto3
+import httpx
 import pytest
+from gateway_world import Served
 from moto.server import ThreadedMotoServer
 
 from faultline import keys
 from faultline.adapters.stores import open_store, probe
+from faultline.adapters.stores.gateway import GatewayStore
 from faultline.errors import AlreadyExists, NotFound, Rejected
+from faultline.gateway import app
+
+
+class NoLimits:
+    """Rights of someone who may everything."""
+
+    check_read = check_list = check_write = staticmethod(lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +31,21 @@ def s3_endpoint():
     server.stop()
 
 
-@pytest.fixture(params=["memory", "files", "s3"])
+@pytest.fixture
+def behind_the_gateway(monkeypatch):
+    monkeypatch.setattr(app, "rights", NoLimits)  # what they are: tests/unit/test_gateway.py
+    served = Served(app.Gateway(open_store("memory:"), sink=None, who=lambda *_: None))
+    with httpx.Client() as client:
+        yield GatewayStore(served.url, token=lambda: "a", client=client)
+    served.stop()
+
+
+@pytest.fixture(params=["memory", "files", "s3", "gateway"])
 def store(request, tmp_path, monkeypatch):
     if request.param == "memory":
         return open_store("memory:")
+    if request.param == "gateway":
+        return request.getfixturevalue("behind_the_gateway")
     if request.param == "files":
         return open_store(f"file://{tmp_path}/store")
     endpoint = request.getfixturevalue("s3_endpoint")

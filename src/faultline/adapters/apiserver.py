@@ -55,16 +55,16 @@ def connect(left: Callable[[], float] = lambda: ANSWER_S) -> Get:
     return get
 
 
-def review() -> Review:
+def review(group: str = "authorization.k8s.io") -> Review:
     """Return POST of one of the reviews by which an account asks for its own rights.
 
-    They are not stored anywhere.
+    Of `authentication.k8s.io` it asks whose a token is. They are not stored anywhere.
     """
     ask = _client()
 
     def post(what: str, spec: Object) -> Object:
-        body = {"apiVersion": "authorization.k8s.io/v1", "kind": what, "spec": spec}
-        path = f"/apis/authorization.k8s.io/v1/{what.lower()}s"
+        body = {"apiVersion": f"{group}/v1", "kind": what, "spec": spec}
+        path = f"/apis/{group}/v1/{what.lower()}s"
         status, answer = ask("POST", path, ANSWER_S, json=body)
         if status not in (200, 201):
             raise Unavailable(f"{what}: the API server answered {status}")

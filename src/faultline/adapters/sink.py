@@ -17,8 +17,16 @@ class HttpSink:
     """A sink behind HTTP: a Broker's ingress, or ours."""
 
     def __init__(
-        self, url: str, *, sleep: Callable[[float], None], client: Any = None, timeout_s: float = 30
+        self,
+        url: str,
+        *,
+        sleep: Callable[[float], None],
+        client: Any = None,
+        timeout_s: float = 30,
+        bearer: Callable[[], str] | None = None,
     ) -> None:
+        """`bearer` returns the token to send along, if the other side wants one."""
+        self._bearer = bearer
         self._url, self._sleep, self._timeout_s = url, sleep, timeout_s
         self._client = client  # made at the first use: most processes that could send never do
 
@@ -41,6 +49,8 @@ class HttpSink:
                 verify=trust(self._url), timeout=self._timeout_s, follow_redirects=False
             )
         headers, body = encode(event)
+        if self._bearer:
+            headers["authorization"] = f"Bearer {self._bearer()}"
         try:
             answer = self._client.post(self._url, headers=headers, content=body)
         except httpx.HTTPError as error:

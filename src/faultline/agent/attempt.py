@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from faultline import keys
 from faultline.adapters.runners.processes import Known
+from faultline.adapters.stores.gateway import bearer
 from faultline.agent import engines, outcome, process, rights, skills
 from faultline.agent.engines import Engine
 from faultline.agent.process import Exit
@@ -274,10 +275,11 @@ class Attempt:
             return
         from faultline.adapters.sink import HttpSink
 
+        token = bearer if self._environment.get("FAULTLINE_GATEWAY") else None
         data = result.model_dump(mode="json")
         event = from_json(run.cause).run_finished(run.incident_id, run.number, data)
         try:
-            HttpSink(address, sleep=time.sleep).send(event)
+            HttpSink(address, sleep=time.sleep, bearer=token).send(event)
         except FaultlineError as error:
             log.warning("run.finished was not taken: %s", error, extra=extra)
 

@@ -209,6 +209,7 @@ def _serving(commands: Any) -> None:
     serve = _add(commands, "serve", "serving.serve", "one step behind HTTP", SERVING)
     serve.add_argument("step", help="triage, context, launch, package, close, sweep or verify")
     _add(commands, "bridge", "serving.bridge", "webhooks and streams into events", SERVING)
+    _add(commands, "gateway", "serving.gateway", "what agents' Jobs may reach, alone", SERVING)
     _add(commands, "web", "serving.web", "the pages alone, over a store", SERVING)
 
 

@@ -1,4 +1,4 @@
-"""Commands that start things: demo, dev, serve, bridge, web."""
+"""Commands that start things: demo, dev, serve, bridge, web, gateway."""
 
 from __future__ import annotations
 
@@ -123,6 +123,27 @@ def web(arguments: argparse.Namespace) -> int:
     scheme = "https" if settings.tls_cert else "http"
     say(f"pages at {scheme}://{settings.host}:{settings.port}/  (Ctrl-C stops)")
     served = with_metrics(pages_of(settings, ports), metrics_of(ports))
+    gate = Gate(served, allowed_hosts=listed(settings.allowed_hosts))
+    return _uvicorn(gate, settings, **tls_of(settings))
+
+
+def gateway(arguments: argparse.Namespace) -> int:
+    """Serve what the pods of agent runs may reach: their evidence, their results, their model."""
+    import time
+
+    from faultline import bootstrap
+    from faultline.adapters import apiserver
+    from faultline.adapters.stores import open_store
+    from faultline.bridge.gate import Gate
+    from faultline.doors import tls_of
+    from faultline.gateway.app import Gateway, app
+    from faultline.gateway.review import Reviews
+    from faultline.settings import listed
+
+    settings, _ = settings_of(arguments)
+    account = f"system:serviceaccount:{settings.job_namespace}:agent"
+    who = Reviews(apiserver.review("authentication.k8s.io"), account, monotonic=time.monotonic)
+    served = app(Gateway(open_store(settings.store), bootstrap.sink(settings), who))
     gate = Gate(served, allowed_hosts=listed(settings.allowed_hosts))
     return _uvicorn(gate, settings, **tls_of(settings))
 

@@ -3,6 +3,7 @@
     memory:                                     forgets at exit
     file://.faultline/store, file:///var/lib/…  a directory, relative or absolute
     s3://bucket/prefix?endpoint=http://…        S3 and what speaks like it
+    gateway+http://…                            what one agent run may see of a store
 
 Each adapter stands in a file of its own; `tests/contract/test_store.py` holds all to one contract.
 """
@@ -39,6 +40,10 @@ def open_store(url: str, *, sleep: Callable[[float], None] = time.sleep) -> Stor
         return FilesStore(rest.removeprefix("//"))
     if scheme == "s3" and urlsplit(url).netloc:
         return _open_s3(url, sleep)
+    if scheme in ("gateway+http", "gateway+https") and urlsplit(url).netloc:
+        from faultline.adapters.stores.gateway import GatewayStore
+
+        return GatewayStore(url.removeprefix("gateway+"))
     raise Rejected(
         "expected a store such as memory:, file://.faultline/store or s3://bucket/prefix, "
         f"got {_without_password(url)!r}"

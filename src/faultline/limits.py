@@ -55,6 +55,7 @@ report_bytes_min = 100
 diagnosis_bytes_max = 256 * KIB
 
 # the gateway
+gateway_threads_max = 200  # requests at work at once, answers of models among them
 gateway_body_bytes_max = 8 * MIB  # a record of a run, or a question to a model
 gateway_model_calls_max = 400  # of one run
 gateway_model_calls_at_once = 8  # of one run

@@ -209,6 +209,9 @@ class Settings(BaseModel):
     gateway: str = setting(
         "", "FAULTLINE_GATEWAY", "all that agent Jobs talk to; empty: store and sink directly"
     )
+    gateway_models: str = setting(
+        "", "FAULTLINE_GATEWAY_MODELS", "models that it lets through, by commas; empty: any"
+    )
 
     agent_runtime: AgentRuntime = AgentRuntime()
     budgets: Limits = Limits()

@@ -16,13 +16,14 @@ import httpx
 import pytest
 from gateway_world import Cluster
 from kube_api import kubeconfig
-from loop_line import Line
+from loop_line import ASKS, MINE, Line
+from loop_world import KEY
 from model_fake import ModelFake, serving
 from ports import free_port
 
 from faultline import keys
 from faultline.event import RUN_FINISHED, Event
-from faultline.model import RunStatus, Status
+from faultline.model import Result, RunStatus, Status
 from faultline.wire import decode
 
 
@@ -55,6 +56,7 @@ class Behind:
 
     def __init__(self, folder: Path) -> None:
         self.line, self.cluster, self.broker = Line(folder), Cluster(), Broker()
+        self.model = ModelFake([ASKS, json.dumps(MINE)])
         self.tokens = folder / "tokens"
         self.tokens.mkdir()
         for name in ("token", "model-token"):
@@ -64,6 +66,9 @@ class Behind:
             "FAULTLINE_STORE": self.line.store,
             "K_SINK": self.broker.url,
             "KUBECONFIG": str(kubeconfig(folder, self.cluster)),
+            "FAULTLINE_MODEL_PROVIDER": "ollama",
+            "FAULTLINE_MODEL_URL": self.model.url,
+            "FAULTLINE_MODEL_KEY": KEY,
         }
         self.url = ""
 
@@ -72,9 +77,9 @@ class Behind:
         for name, audience in (("token", "faultline-gateway"), ("model-token", "faultline-model")):
             self.cluster.pods[f"{name} of this pod"] = pod, audience
 
-    def serve(self, port: int, **environment: str) -> subprocess.Popen[bytes]:
+    def serve(self, port: int) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "faultline", "gateway", "--port", str(port)]
-        process = subprocess.Popen(command, env=self._environment | environment)
+        process = subprocess.Popen(command, env=self._environment)
         self.url = f"http://127.0.0.1:{port}"
         until = time.monotonic() + 30
         while not self._ready():
@@ -97,7 +102,18 @@ class Behind:
             "FAULTLINE_GATEWAY": self.url,
             "FAULTLINE_GATEWAY_TOKENS": str(self.tokens),
             "K_SINK": f"{self.url}/events",
+            "FAULTLINE_MODEL_KEY": "",
         }
+
+    def do(self, run_id: str) -> Result:
+        """Do a run as its pod would."""
+        return self.line.do(run_id, self.model, **self.told)
+
+    def post(self, path: str, token: str) -> httpx.Response:
+        """Ask the gateway as a client of a model would."""
+        with httpx.Client(trust_env=False) as client:
+            headers = {"authorization": f"Bearer {token}"} if token else {}
+            return client.post(f"{self.url}{path}", json={"model": "m1"}, headers=headers)
 
 
 @pytest.fixture
@@ -119,7 +135,7 @@ def test_a_run_without_credentials_reads_its_evidence_writes_its_results_and_say
     run_id = line.asked("rules")
     behind.knows(f"{run_id}-x7k2p")
 
-    result = line.do(run_id, ModelFake([]), **behind.told)
+    result = behind.do(run_id)
 
     assert result.status is RunStatus.SUCCESS, line.said
     assert line.left(keys.INVESTIGATION).startswith(b"# ")
@@ -137,7 +153,48 @@ def test_the_tokens_of_another_pod_open_nothing_of_this_run(behind: Behind) -> N
     before = list(line.world.store.list(""))
 
     with pytest.raises(AssertionError, match="expected a key below"):
-        line.do(run_id, ModelFake([]), **behind.told)
+        behind.do(run_id)
 
     assert list(line.world.store.list("")) == before
     assert behind.broker.events == []
+
+
+@pytest.mark.covers("ISO-03")
+def test_a_model_is_asked_with_a_key_that_no_process_of_the_pod_has_seen(behind: Behind) -> None:
+    line = behind.line
+    run_id = line.asked("loop-capsule")
+    behind.knows(f"{run_id}-x7k2p")
+
+    result = behind.do(run_id)
+
+    assert result.status is RunStatus.SUCCESS, line.said
+    assert result.tokens == 220  # the model's own count has come through
+    assert line.world.status() is Status.PACKAGED
+    sent = [{name.lower(): value for name, value in h.items()} for h in behind.model.headers]
+    assert {headers["authorization"] for headers in sent} == {f"Bearer {KEY}"}
+    everything = b"".join(line.world.store.get(key) for key in line.world.store.list(""))
+    for secret in (KEY, "token of this pod"):
+        assert secret.encode() not in everything
+        assert secret not in behind.model.told
+
+
+@pytest.mark.covers("ISO-03", "ISO-12")
+def test_the_models_door_opens_for_a_run_that_is_under_way_and_with_its_token_alone(
+    behind: Behind,
+) -> None:
+    run_id = behind.line.asked("loop-capsule")
+    chat = "/model/service/api/chat"
+    assert behind.post(chat, "").status_code == 401
+    assert behind.post(chat, "model-token of this pod").status_code == 403  # of no pod yet
+    behind.knows(f"{run_id}-x7k2p")
+    assert behind.post(chat, "token of this pod").status_code == 403  # the other doors' token
+    elsewhere = behind.post("/model/anthropic/v1/messages", "model-token of this pod")
+    assert elsewhere.status_code == 404  # there is no key for it
+    assert behind.post("/model/service/api/pull", "model-token of this pod").status_code == 403
+    assert behind.model.asked == []
+
+    behind.do(run_id)
+    asked = len(behind.model.asked)
+
+    assert behind.post(chat, "model-token of this pod").status_code == 403  # it is over
+    assert len(behind.model.asked) == asked

@@ -6,6 +6,7 @@ import argparse
 import logging
 import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -129,6 +130,7 @@ def web(arguments: argparse.Namespace) -> int:
 
 def gateway(arguments: argparse.Namespace) -> int:
     """Serve what the pods of agent runs may reach: their evidence, their results, their model."""
+    import os
     import time
 
     from faultline import bootstrap
@@ -136,26 +138,31 @@ def gateway(arguments: argparse.Namespace) -> int:
     from faultline.adapters.stores import open_store
     from faultline.bridge.gate import Gate
     from faultline.doors import tls_of
-    from faultline.gateway.app import Gateway, app
+    from faultline.gateway.app import Gateway, Models, app
+    from faultline.gateway.forward import Forwarder
+    from faultline.gateway.model import upstreams
     from faultline.gateway.review import Reviews
+    from faultline.gateway.usage import Meter
     from faultline.settings import listed
 
     settings, _ = settings_of(arguments)
     account = f"system:serviceaccount:{settings.job_namespace}:agent"
     who = Reviews(apiserver.review("authentication.k8s.io"), account, monotonic=time.monotonic)
-    served = app(Gateway(open_store(settings.store), bootstrap.sink(settings), who))
+    models = Models(upstreams(os.environ), Forwarder(Meter()), listed(settings.gateway_models))
+    served = app(Gateway(open_store(settings.store), bootstrap.sink(settings), who, models))
     gate = Gate(served, allowed_hosts=listed(settings.allowed_hosts))
-    return _uvicorn(gate, settings, **tls_of(settings))
+    keys = [service.key for service in models.upstreams.values() if service.key]
+    return _uvicorn(gate, settings, secrets=keys, **tls_of(settings))
 
 
-def _uvicorn(app: Any, settings: Any, **tls: Any) -> int:
+def _uvicorn(app: Any, settings: Any, *, secrets: Sequence[str] = (), **tls: Any) -> int:
     import uvicorn
 
     from faultline.bridge.gate import listen, serve_config
     from faultline.logs import configure
     from faultline.settings import secrets_of
 
-    configure(settings.log_level, cluster=settings.cluster, known=secrets_of(settings))
+    configure(settings.log_level, cluster=settings.cluster, known=[*secrets_of(settings), *secrets])
     bound = listen(settings.host, settings.port)
     log.info("listening on %s:%s", *bound.getsockname()[:2])
     with bound:

@@ -8,10 +8,11 @@ stands the same gate as before the bridge (`bridge/gate.py`).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -30,8 +31,12 @@ from faultline.errors import (
     TryAgain,
 )
 from faultline.gateway import rights
+from faultline.gateway.forward import Forwarder, Streamed
+from faultline.gateway.model import Upstream, allowed
 from faultline.gateway.rights import Asker
-from faultline.limits import gateway_body_bytes_max
+from faultline.incidents import Incidents
+from faultline.limits import gateway_body_bytes_max, gateway_threads_max
+from faultline.model import Run
 from faultline.ports import Sink
 from faultline.store import Store
 from faultline.wire import decode
@@ -53,12 +58,22 @@ class NoToken(Exception):
 
 
 @dataclass(frozen=True)
+class Models:
+    """What stands behind the models' door: the services, and the names that may be asked for."""
+
+    upstreams: Mapping[str, Upstream]
+    forwarder: Forwarder
+    names: Sequence[str] = ()  # empty: any
+
+
+@dataclass(frozen=True)
 class Gateway:
-    """What stands behind the doors: the store, the broker, and who knows the runs."""
+    """What stands behind the doors: the store, the broker, the models, and who knows the runs."""
 
     store: Store
     sink: Sink
     who: Who
+    models: Models | None = None
 
     # the store
 
@@ -101,6 +116,36 @@ class Gateway:
         self.sink.send(event)
         return Response(status_code=202)
 
+    # the models
+
+    async def model(self, request: Request) -> Response:
+        threads = current_default_thread_limiter()
+        if threads.total_tokens != gateway_threads_max:  # each answer that is waited for holds one
+            threads.total_tokens = gateway_threads_max
+        body = await _body(request)
+        return await run_in_threadpool(self._model, request, body)
+
+    def _model(self, request: Request, body: bytes) -> Response:
+        run = self._under_way(self.who(_token(request), MODEL))
+        name = request.path_params["name"]
+        if self.models is None or name not in self.models.upstreams:
+            raise NotFound(f"expected a service of models that has a key here, got {name[:40]!r}")
+        path = request.scope["raw_path"].decode("latin-1").removeprefix(f"/model/{name}/")
+        query = request.scope["query_string"].decode("latin-1")
+        asked = allowed(
+            self.models.upstreams[name], request.method, path, query, body, models=self.models.names
+        )
+        forward, headers = self.models.forwarder.forward, dict(request.headers)
+        return Streamed(forward(asked, headers, run=run.id, tokens_max=run.tokens_max))
+
+    def _under_way(self, asker: Asker) -> Run:
+        """Return the run. Raises NotAllowed once it is over or is to stop."""
+        incidents = Incidents(self.store)
+        run = incidents.run(*asker)
+        if run is None or incidents.result(*asker) or incidents.stop(*asker):
+            raise NotAllowed(f"run {asker.run_id} is not under way: no model is asked for it")
+        return run
+
     # ourselves
 
     async def alive(self, request: Request) -> Response:
@@ -127,6 +172,7 @@ def app(gateway: Gateway) -> Router:
         [
             door("/store", gateway.records, "GET", "PUT"),
             door("/events", gateway.event, "POST"),
+            door("/model/{name}/{path:path}", gateway.model, "GET", "POST"),
             door("/health/liveness", gateway.alive, "GET"),
             door("/health/readiness", gateway.ready, "GET"),
         ],

@@ -67,35 +67,45 @@ def service(environment: Mapping[str, str], model: str = "") -> Service:
     if name not in PROVIDERS:
         known = ", ".join(PROVIDERS)
         raise Rejected(f"FAULTLINE_MODEL_PROVIDER: expected {known}, got {name[:40]!r}")
-    provider, key = PROVIDERS[name], _key(environment)
+    provider, key = PROVIDERS[name], secret_of(environment, "FAULTLINE_MODEL_KEY")
     url = (environment.get("FAULTLINE_MODEL_URL") or provider.url).rstrip("/")
     chosen = model or provider.model
     if not url or not chosen:
         raise Rejected("expected FAULTLINE_MODEL_URL and AGENT_MODEL: which model, and where?")
     if provider.needs_key and not key:
         raise Rejected(f"expected FAULTLINE_MODEL_KEY or FAULTLINE_MODEL_KEY_FILE for {name}")
-    _check_address(url, key)
+    check_address("FAULTLINE_MODEL_URL", url, key)
     price = prices(environment.get("FAULTLINE_MODEL_PRICES", "")).get(chosen)
     authorities = environment.get("SSL_CERT_FILE", "")
     return Service(name, url, chosen, key, provider.dialect, price, authorities)
 
 
-def _key(environment: Mapping[str, str]) -> str:
-    if file := environment.get("FAULTLINE_MODEL_KEY_FILE"):
+def secret_of(environment: Mapping[str, str], name: str) -> str:
+    """Return what a variable holds, or the file that `<name>_FILE` names; "" if neither is set.
+
+    Raises Rejected for a file that cannot be read.
+    """
+    if file := environment.get(f"{name}_FILE"):
         try:
             return Path(file).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError):
-            raise Rejected("FAULTLINE_MODEL_KEY_FILE names a file that cannot be read") from None
-    return environment.get("FAULTLINE_MODEL_KEY", "")
+            raise Rejected(f"{name}_FILE names a file that cannot be read") from None
+    return environment.get(name, "")
 
 
-def _check_address(url: str, key: str) -> None:
-    """Raise Rejected, without saying it, for an address that a key must not travel to."""
-    parts = urlsplit(url)
+def check_address(name: str, url: str, key: str) -> None:
+    """Raise Rejected, without saying it, for an address that a key must not travel to.
+
+    `name` is the variable that holds it.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise Rejected("FAULTLINE_MODEL_URL: expected http:// or https:// and a host, no password")
+        raise Rejected(f"{name}: expected http:// or https:// and a host, no password")
     if key and parts.scheme == "http" and not _NEAR.fullmatch(parts.hostname):
-        raise Rejected("FAULTLINE_MODEL_URL: expected https://, for a key travels there")
+        raise Rejected(f"{name}: expected https://, for a key travels there")
 
 
 def prices(text: str) -> dict[str, tuple[float, float]]:

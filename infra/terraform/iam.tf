@@ -12,9 +12,12 @@ locals {
     sweep   = { read = ["probe.txt", "calm/*", "claims/*", "opened/*", "cleared/*", "incidents/*", "ledger/*", "waiting/*", "settled/*", "parked/*"], write = ["probe.txt", "data/*", "opened/*", "incidents/*", "settled/*", "parked/*"] }
     verify  = { read = ["probe.txt", "calm/*", "claims/*", "incidents/*", "synced/*", "waiting/*", "settled/*", "parked/*"], write = ["probe.txt", "data/*", "incidents/*", "settled/*", "parked/*"] }
     web     = { read = ["probe.txt", "claims/*", "cleared/*", "ignored/*", "parked/*", "incidents/*", "ledger/*", "waiting/*", "settled/*", "healing/*"], write = ["incidents/*"] }
-    agent   = { read = ["incidents/*"], write = ["incidents/*/runs/*"] }
+    gateway = { read = ["incidents/*"], write = ["incidents/*/runs/*"] }
   }
-  roles = var.oidc_provider_arn == null ? {} : local.access
+  # Runs have no credentials: the gateway has them, and opens to each run what is its own. Without a gateway
+  # (FAULTLINE_GATEWAY is empty, or a JobSink starts the runs) they have a role, the same for all.
+  direct = { for name in ["agent"] : name => local.access.gateway if var.agent_direct }
+  roles  = var.oidc_provider_arn == null ? {} : merge(local.access, local.direct)
 }
 
 data "aws_iam_policy_document" "trust" {

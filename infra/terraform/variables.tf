@@ -53,6 +53,12 @@ variable "agent_namespace" {
   default     = "faultline-agents"
 }
 
+variable "agent_direct" {
+  description = "Do agent Jobs reach the store themselves, without the gateway? Then there is a role for them too."
+  type        = bool
+  default     = false
+}
+
 variable "tags" {
   description = "Tags of everything."
   type        = map(string)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import functools
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -67,6 +68,9 @@ def check(settings: Settings) -> None:
     if settings.log_level.lower() not in LEVELS:
         levels = ", ".join(LEVELS)
         raise Rejected(f"log_level: expected one of {levels}, got {settings.log_level!r}")
+    if settings.gateway and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", settings.gateway):
+        came = settings.gateway.rpartition("@")[2]  # what stands before it may be a password
+        raise Rejected(f"gateway: expected http:// or https:// and a host alone, got {came!r}")
     if settings.templates:
         from faultline.views import check_templates
 
@@ -199,6 +203,7 @@ def runner(settings: Settings) -> Runner:
             namespace=settings.job_namespace,
             store_url=settings.store,
             sink_url=settings.sink,
+            gateway=settings.gateway.rstrip("/"),
             grace_s=settings.agent_runtime.graceful_shutdown_seconds,
             model=tuple(model(settings, key=False).items()),
         )

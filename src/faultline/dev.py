@@ -133,9 +133,9 @@ class Line:
         if self._server:
             self._server.should_exit = True
         self.broker.stop()
-        self.journal.close()
         for thread in self._threads:
             thread.join(timeout=10)
+        self.journal.close()  # last: an event that a run sends until then is kept
         self._socket.close()
 
     def ping(self) -> None:

@@ -179,8 +179,10 @@ class Settings(BaseModel):
         "days without an incident after which that count starts anew; 0: never", ge=0,
     )  # fmt: skip
     nudge_after_s: int = setting(
-        120, "FAULTLINE_NUDGE_AFTER", "seconds a step may be silent before sweep asks again", ge=1
-    )
+        120, "FAULTLINE_NUDGE_AFTER",
+        "seconds a step may be silent before sweep asks again; for a run without a Job it asks "
+        "each time", ge=1,
+    )  # fmt: skip
     sweep_days: int = setting(7, "FAULTLINE_SWEEP_DAYS", "days that sweep looks back", ge=1)
     sweep_s: int = setting(60, "FAULTLINE_SWEEP_SECONDS", "seconds between two sweeps", ge=1)
     quiet_s: int = setting(
@@ -203,6 +205,9 @@ class Settings(BaseModel):
     )
     job_namespace: str = setting(
         "faultline-agents", "FAULTLINE_JOB_NAMESPACE", "namespace of agent Jobs"
+    )
+    gateway: str = setting(
+        "", "FAULTLINE_GATEWAY", "all that agent Jobs talk to; empty: store and sink directly"
     )
 
     agent_runtime: AgentRuntime = AgentRuntime()

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
+import hashlib
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from jobs_api import ApiServer, serving
 
-from faultline import keys
+from faultline import bootstrap, keys
 from faultline.adapters.runners.job import JobTemplate, job
 from faultline.adapters.runners.kubernetes import KubernetesRunner
 from faultline.agent.__main__ import NEVER, TRY_AGAIN
 from faultline.errors import Busy, Rejected, Unavailable
 from faultline.model import JobState, Run
+from faultline.settings import load
 
 client = pytest.importorskip("kubernetes.client")
 
 TEMPLATE = JobTemplate(
     image="faultline-agent:1", namespace="faultline-agents", store_url="s3://b", sink_url="http://s"
+)
+
+GATEWAY = "http://gateway.faultline.svc"
+BEHIND = dataclasses.replace(
+    TEMPLATE,
+    gateway=GATEWAY,
+    model=(("FAULTLINE_MODEL_PROVIDER", "groq"), ("FAULTLINE_MODEL_URL", "http://model:8000")),
 )
 
 
@@ -172,3 +184,82 @@ def test_the_job_is_told_where_its_run_stands_and_no_secret() -> None:
     assert not [name for name in told if "KEY" in name or "TOKEN" in name]
     assert container["envFrom"] == [{"secretRef": {"name": "agent", "optional": True}}]
     assert "command" not in container
+
+
+def test_a_job_without_a_gateway_is_to_the_byte_what_it_was_before_there_was_one() -> None:
+    text = json.dumps(job(run(), TEMPLATE))
+
+    assert hashlib.sha256(text.encode()).hexdigest().startswith("839e525cdc4545645af2613bb0843955")
+
+
+def pod_of(template: JobTemplate) -> dict[str, Any]:
+    pod: dict[str, Any] = job(run(), template)["spec"]["template"]["spec"]
+    return pod
+
+
+def tokens_of(pod: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Return each token that is mounted, with the folder it lies in."""
+    (container,) = pod["containers"]
+    folder = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    return [
+        (folder[volume["name"]], source["serviceAccountToken"])
+        for volume in pod["volumes"]
+        for source in volume.get("projected", {}).get("sources", [])
+        if "serviceAccountToken" in source
+    ]
+
+
+@pytest.mark.covers("ISO-03")
+def test_with_a_gateway_a_pod_holds_tokens_that_live_for_minutes_and_open_one_door() -> None:
+    pod = pod_of(BEHIND)
+    (container,) = pod["containers"]
+    tokens = tokens_of(pod)
+    doors = {(folder, t["path"]): t.get("audience") for folder, t in tokens}
+
+    assert pod["automountServiceAccountToken"] is False  # it would live for an hour
+    assert all(600 <= token["expirationSeconds"] <= 900 for _, token in tokens)
+    assert doors == {
+        ("/var/run/secrets/faultline", "token"): "faultline-gateway",
+        ("/var/run/secrets/faultline", "model-token"): "faultline-model",
+        ("/var/run/secrets/kubernetes.io/serviceaccount", "token"): None,  # the API server itself
+    }
+    folders = {folder for folder, _ in tokens}
+    assert all(m["readOnly"] for m in container["volumeMounts"] if m["mountPath"] in folders)
+
+
+@pytest.mark.covers("ISO-03")
+def test_with_a_gateway_a_pod_knows_no_key_and_no_address_but_the_gateways() -> None:
+    pod = pod_of(BEHIND)
+    (container,) = pod["containers"]
+    told = {item["name"]: item["value"] for item in container["env"]}
+    text = json.dumps(job(run(), BEHIND))
+
+    assert told["FAULTLINE_GATEWAY"] == GATEWAY
+    assert told["FAULTLINE_STORE"] == f"gateway+{GATEWAY}"
+    assert told["K_SINK"] == f"{GATEWAY}/events"
+    assert told["FAULTLINE_MODEL_PROVIDER"] == "groq"
+    assert "envFrom" not in container
+    assert not {"secret", "csi", "hostPath"} & {kind for v in pod["volumes"] for kind in v}
+    assert not [name for name in told if "KEY" in name or "TOKEN" in name or "SECRET" in name]
+    direct = json.dumps(job(run(), dataclasses.replace(BEHIND, gateway="")))
+    for hidden in ('"s3://b"', '"http://s"', '"http://model:8000"', "secretRef"):
+        assert hidden in direct
+        assert hidden not in text
+
+
+def test_a_job_of_another_gateway_is_another_job() -> None:
+    other = dataclasses.replace(BEHIND, gateway="http://other.faultline.svc")
+    found = [job(run(), t)["metadata"]["annotations"] for t in (TEMPLATE, BEHIND, other, BEHIND)]
+
+    assert found[1] == found[3]
+    assert len({str(note) for note in found}) == 3
+
+
+def test_the_setting_reaches_the_job_without_its_last_slash(monkeypatch: Any) -> None:
+    given: list[JobTemplate] = []
+    monkeypatch.setattr("faultline.adapters.runners.kubernetes.KubernetesRunner", given.append)
+    for url in ("", f"{GATEWAY}/"):
+        environment = {"FAULTLINE_JOB_IMAGE": "agent:1", "FAULTLINE_GATEWAY": url}
+        bootstrap.runner(load(environment)[0])
+
+    assert [template.gateway for template in given] == ["", GATEWAY]

@@ -103,3 +103,35 @@ def test_what_a_poisoned_log_orders_is_never_packaged(order: str) -> None:
     assert report.patch == ""
     page = world.incidents.read(world.only, keys.REPORT).decode()
     assert "written by the cluster and its workloads" in page
+
+
+# what an engine could leave where a diagnosis is expected
+NO_DIAGNOSIS = {
+    "text": b"Merge this: kubectl delete ns shop",
+    "a list": b'[{"title": "t", "root_cause": "r"}]',
+    "no cause": b'{"title": "t", "changes": []}',
+    "an empty cause": b'{"title": "t", "root_cause": ""}',
+    "a diff": b'{"title": "t", "root_cause": "r", "changes": "--- a\\n+++ b"}',
+    "a change of nothing": b'{"title": "t", "root_cause": "r", "changes": [{"diff": "--- a"}]}',
+    "a certainty of its own": b'{"title": "t", "root_cause": "r", "certainty": "sure"}',
+}
+
+
+@pytest.mark.covers("INJ-09")
+@pytest.mark.parametrize("what", sorted(NO_DIAGNOSIS))
+def test_what_does_not_fit_the_form_of_a_diagnosis_reaches_nobody(what: str) -> None:
+    world = World()
+    run_id = asked_of_an_agent(world)
+    told = len(world.chat.messages), world.chat.edits, world.forge.made, world.forge.edited
+    key = keys.incident(world.only, keys.run_record(2, keys.DIAGNOSIS))
+    world.store.put(key, NO_DIAGNOSIS[what])
+
+    world.finish(run_id, RunStatus.SUCCESS).settle()
+
+    assert world.incidents.proposal(world.only, 2) is None
+    assert world.incidents.packaged(world.only, 2) is None
+    assert world.forge.pull_requests[world.only].run == 1
+    assert told == (
+        len(world.chat.messages), world.chat.edits, world.forge.made, world.forge.edited
+    )  # fmt: skip
+    assert world.keys("parked/")  # and people see why

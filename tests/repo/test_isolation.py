@@ -4,24 +4,19 @@
 from __future__ import annotations
 
 import copy
-import ipaddress
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from network_model import MANIFESTS, Pod, allowed
 from pod_security import Values, violations
 
 from faultline.adapters.runners.job import JobTemplate, job
 from faultline.model import Run
 
 ROOT = Path(__file__).resolve().parents[2]
-KNATIVE = ROOT / "infra/knative"
-MANIFESTS = [
-    manifest
-    for name in yaml.safe_load((KNATIVE / "kustomization.yaml").read_text("utf-8"))["resources"]
-    for manifest in yaml.safe_load_all((KNATIVE / name).read_text("utf-8"))
-]
 
 # pods
 
@@ -123,6 +118,7 @@ def test_the_checker_judges_the_public_files_as_their_label_says() -> None:
 
 TEMPLATE = JobTemplate(image="faultline-agent", namespace="faultline-agents", store_url="s3://x",
                        sink_url="http://broker.example", grace_s=30)  # fmt: skip
+BEHIND = dataclasses.replace(TEMPLATE, gateway="http://gateway.faultline.svc")
 
 
 @pytest.mark.covers("ISO-01", "MAN-03")
@@ -131,75 +127,18 @@ def test_our_job_and_every_pod_of_ours_is_restricted() -> None:
         incident_id="20261121-api-5c1e9b2a", number=1, engine="claude", capsule_sha256="0" * 64,
         deadline_s=600, cause={}, created_at="2026-11-21T10:00:00Z",
     )  # fmt: skip
-    template = job(run, TEMPLATE)["spec"]["template"]
-    pods = [(template["metadata"], template["spec"])]
+    jobs = [job(run, template)["spec"]["template"] for template in (TEMPLATE, BEHIND)]
+    pods = [(made["metadata"], made["spec"]) for made in jobs]
     for manifest in MANIFESTS:
         if manifest["kind"] == "Deployment" or manifest["apiVersion"].startswith("serving."):
             made = manifest["spec"]["template"]
             pods.append((made.get("metadata", {}), made["spec"]))
 
-    assert len(pods) == 10
+    assert len(pods) == 12
     assert [violations(*pod) for pod in pods] == [set()] * len(pods)
 
 
 # the network
-
-POLICIES = [m for m in MANIFESTS if m["kind"] == "NetworkPolicy"]
-
-
-def selects(selector: Values, labels: dict[str, str]) -> bool:
-    plain = (selector.get("matchLabels") or {}).items()
-    rules = selector.get("matchExpressions") or ()
-    assert all(rule["operator"] == "In" for rule in rules)
-    return all(labels.get(k) == v for k, v in plain) and all(
-        labels.get(rule["key"]) in rule["values"] for rule in rules
-    )
-
-
-class Pod:
-    """An end of a flow inside the cluster."""
-
-    def __init__(self, name: str, namespace: str, **labels: str) -> None:
-        self.namespace, self.address = namespace, "10.42.0.7"
-        self.labels = {"app.kubernetes.io/name": name}
-        self.around = {"kubernetes.io/metadata.name": namespace} | labels
-
-
-def allowed(way: str, ours: Pod, other: Pod | str, port: int) -> bool:
-    """Say whether the policies let this through: none that selects the Pod means all is open.
-
-    Source: kubernetes.io/docs/concepts/services-networking/network-policies.
-    """
-    mine = [
-        p["spec"]
-        for p in POLICIES
-        if p["metadata"]["namespace"] == ours.namespace
-        and way in p["spec"]["policyTypes"]
-        and selects(p["spec"]["podSelector"], ours.labels)
-    ]
-    peers = "to" if way == "Egress" else "from"
-    rules = [rule for spec in mine for rule in spec.get(way.lower()) or ()]
-    return not mine or any(
-        any(p["port"] == port for p in rule["ports"])
-        and any(_is(peer, ours, other) for peer in rule[peers])
-        for rule in rules
-    )
-
-
-def _is(peer: Values, ours: Pod, other: Pod | str) -> bool:
-    if "ipBlock" in peer:
-        block = peer["ipBlock"]
-        address = ipaddress.ip_address(other if isinstance(other, str) else other.address)
-        inside = [ipaddress.ip_network(net) for net in (block["cidr"], *block.get("except", ()))]
-        return address in inside[0] and not any(address in net for net in inside[1:])
-    if isinstance(other, str):
-        return False
-    near = "namespaceSelector" in peer or other.namespace == ours.namespace
-    return (
-        near
-        and selects(peer.get("namespaceSelector") or {}, other.around)
-        and selects(peer.get("podSelector") or {}, other.labels)
-    )
 
 
 def one(name: str) -> Pod:
@@ -212,16 +151,34 @@ SERVING, PROMETHEUS = Pod("activator", "knative-serving"), Pod("alertmanager", "
 SHOP = Pod("api", "shop")
 INGRESS = Pod("traefik", "edge", **{"faultline.dev/ingress": "true"})
 WEB_API, METADATA, STORE = "203.0.113.9", "169.254.169.254", "10.0.0.9"
+API, API6, WEB_API6 = "10.0.0.1", "fd12:3456::1", "2001:db8::9"  # the API server; somebody outside
+MINIO, OLLAMA = Pod("minio", "storage"), Pod("ollama", "models")
 OUT, IN = "Egress", "Ingress"
 FLOWS: list[tuple[str, Pod, Pod | str, int, bool]] = [
     # a run
-    (OUT, AGENT, WEB_API, 443, True), (OUT, AGENT, STORE, 9000, True), (OUT, AGENT, STORE, 6443, True),
-    (OUT, AGENT, DNS, 53, True), (OUT, AGENT, BROKER, 80, True),
+    (OUT, AGENT, one("gateway"), 8080, True), (OUT, AGENT, SHOP, 443, True),  # whoever is there, until the ranges are narrowed
+    (OUT, AGENT, API, 443, True), (OUT, AGENT, API, 6443, True), (OUT, AGENT, API6, 6443, True),
+    (OUT, AGENT, "172.20.0.1", 443, True), (OUT, AGENT, "192.168.0.1", 6443, True), (OUT, AGENT, "100.64.0.1", 443, True),
+    (OUT, AGENT, DNS, 53, True), (OUT, AGENT, BROKER, 80, False), (OUT, AGENT, BROKER, 8080, False),
+    (OUT, AGENT, WEB_API, 443, False), (OUT, AGENT, WEB_API6, 443, False), (OUT, AGENT, WEB_API, 6443, False),
+    (OUT, AGENT, STORE, 9000, False), (OUT, AGENT, MINIO, 9000, False), (OUT, AGENT, WEB_API, 9000, False),
+    (OUT, AGENT, OLLAMA, 11434, False), (OUT, AGENT, "172.32.0.1", 443, False), (OUT, AGENT, "100.100.100.200", 443, False),
+    (OUT, AGENT, "fd00:ec2::254", 443, False), (OUT, AGENT, one("gateway"), 80, False), (OUT, AGENT, one("launch"), 8080, False),
     (OUT, AGENT, METADATA, 80, False), (OUT, AGENT, METADATA, 443, False), (OUT, AGENT, WEB_API, 80, False),
     (OUT, AGENT, WEB_API, 22, False), (OUT, AGENT, WEB_API, 53, False), (OUT, AGENT, WEB_API, 25, False),
     (OUT, AGENT, SHOP, 5432, False), (OUT, AGENT, one("bridge"), 8080, False),
     (OUT, AGENT, one("web"), 8080, False), (OUT, AGENT, SHOP, 53, False),
     (IN, AGENT, SHOP, 8080, False), (IN, AGENT, one("launch"), 8080, False), (IN, AGENT, AGENT, 8080, False),
+    # the gateway
+    (IN, one("gateway"), AGENT, 8080, True), (IN, one("gateway"), AGENT, 9090, False),
+    (IN, one("gateway"), SHOP, 8080, False), (IN, one("gateway"), INGRESS, 8080, False),
+    (IN, one("gateway"), one("web"), 8080, False), (IN, one("gateway"), BROKER, 8080, False),
+    (IN, one("gateway"), PROMETHEUS, 8080, False), (IN, one("gateway"), Pod("gateway", "shop"), 8080, False),
+    (OUT, one("gateway"), WEB_API, 443, True), (OUT, one("gateway"), STORE, 9000, True),
+    (OUT, one("gateway"), BROKER, 80, True), (OUT, one("gateway"), API, 6443, True),
+    (OUT, one("gateway"), METADATA, 80, False), (OUT, one("gateway"), METADATA, 443, False),
+    (OUT, one("gateway"), WEB_API, 22, False), (OUT, one("gateway"), SHOP, 8080, False),
+    (OUT, one("gateway"), OLLAMA, 11434, False),  # with options/model-in-cluster
     # the bridge
     (IN, one("bridge"), PROMETHEUS, 8080, True), (IN, one("bridge"), BROKER, 8080, True),
     (IN, one("bridge"), SHOP, 8080, False), (IN, one("bridge"), PROMETHEUS, 9090, False),

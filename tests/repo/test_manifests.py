@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import tomllib
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
@@ -187,6 +188,7 @@ def test_every_process_that_sends_events_is_told_where_to():
         "verify": "Service",
         "launch": "Service",
         "package": "Service",
+        "gateway": "Deployment",
     }
 
 
@@ -206,7 +208,7 @@ def test_every_pod_meets_the_restricted_standard_and_its_namespace_asks_for_it()
     for workload in WORKLOADS:
         pod = pod_of(workload)
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-        assert all(set(v) <= {"name", "emptyDir"} for v in pod["volumes"])
+        assert all(set(v) <= {"name", "emptyDir", "projected"} for v in pod["volumes"])
         for container in [*pod["containers"], *pod.get("initContainers", [])]:
             context = container["securityContext"]
             assert context["runAsNonRoot"] is True, by_name(workload)
@@ -245,12 +247,26 @@ def test_every_workload_has_probes_requests_and_limits_a_closed_network_and_a_bu
         )
 
 
-def test_no_address_is_open_to_link_local_services():
-    for policy in of_kind("NetworkPolicy"):
-        for rule in policy["spec"].get("egress", []):
-            for peer in rule.get("to", []):
-                if "ipBlock" in peer:
-                    assert peer["ipBlock"]["except"] == ["169.254.0.0/16"]
+METADATA = (  # of clouds, and what else stands at addresses of this kind
+    "169.254.169.254", "169.254.170.2", "169.254.170.23", "169.254.20.10", "100.100.100.200",
+    "fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "fe80::a9fe:a9fe",
+)  # fmt: skip
+
+
+def test_no_address_is_open_to_link_local_services_or_a_clouds_metadata():
+    blocks = [
+        peer["ipBlock"]
+        for policy in of_kind("NetworkPolicy")
+        for rule in policy["spec"].get("egress", [])
+        for peer in rule.get("to", [])
+        if "ipBlock" in peer
+    ]
+
+    assert len(blocks) >= 7
+    for block in blocks:
+        inside, *but = [ip_network(net) for net in (block["cidr"], *block.get("except", []))]
+        for address in map(ip_address, METADATA):
+            assert address not in inside or any(address in net for net in but), (address, block)
 
 
 def test_a_network_rule_opens_named_ports_only():
@@ -263,6 +279,7 @@ def test_a_network_rule_opens_named_ports_only():
 # permissions
 
 TOKENS = {"bridge", "context", "launch", "sweep"}
+ASKS = {"gateway"}  # whose a token is; its own is mounted by the manifest, and lives for minutes
 # who scales, serves and delivers: redacted before an agent sees it
 DELIVERY = {"verticalpodautoscalers", "revisions", "brokers", "triggers"}
 DELIVERY |= {"applications", "rollouts", "kustomizations", "helmreleases", "gitrepositories"}
@@ -276,6 +293,9 @@ def test_only_who_speaks_to_the_cluster_gets_a_token(workload):
     assert account["automountServiceAccountToken"] is (name in TOKENS)
     assert pod_of(workload).get("automountServiceAccountToken", True) is (name in TOKENS)
     assert pod_of(workload)["serviceAccountName"] == name
+    mounted = [v["projected"]["sources"] for v in pod_of(workload)["volumes"] if "projected" in v]
+    tokens = [t for sources in mounted for s in sources if (t := s.get("serviceAccountToken"))]
+    assert [t["expirationSeconds"] for t in tokens] == ([900] if name in ASKS else [])
 
 
 def rules_of(account):
@@ -306,6 +326,7 @@ def test_each_account_may_do_what_it_is_for_and_nothing_more():
     jobs = {("faultline-agents", "jobs", verb) for verb in ("get", "list")}
     assert able["launch"] == jobs | {("faultline-agents", "jobs", "create")}
     assert able["sweep"] == jobs
+    assert able["gateway"] == {(None, "tokenreviews", "create")}
     assert able["agent"] < able["context"]
     assert {resource for _, resource, _ in able["context"] - able["agent"]} == DELIVERY
     assert {verb for _, _, verb in able["context"]} == {"get", "list"}
@@ -337,7 +358,7 @@ def test_the_watch_may_look_at_each_kind_in_its_own_group():
         group = endpoint.prefix.removeprefix("apis/").rpartition("/")[0]
         assert groups[endpoint.plural] == ["" if group == "api" else group]
     [who] = [p["spec"]["podSelector"]["matchExpressions"][0]["values"] for p in policies]
-    assert set(who) == TOKENS
+    assert set(who) == TOKENS | ASKS
 
 
 FORBIDDEN = {"secrets", "serviceaccounts", "nodes/proxy", "pods/proxy", "services/proxy"}
@@ -377,6 +398,21 @@ def test_the_console_is_a_process_of_its_own_behind_a_service_of_its_own():
     assert service["spec"]["ports"][0]["targetPort"] == container["ports"][0]["name"]
 
 
+def test_jobs_are_told_of_the_gateway_by_the_name_of_its_service():
+    [gateway], [settings] = named("Deployment", "gateway"), of_kind("ConfigMap")
+    [container] = pod_of(gateway)["containers"]
+    [service] = named("Service", "gateway")
+    meta, url = service["metadata"], settings["data"]["FAULTLINE_GATEWAY"]
+
+    assert container["args"] == ["gateway"]
+    assert url == f"http://{meta['name']}.{meta['namespace']}.svc"  # port 80, of the Service
+    assert url.removeprefix("http://") in settings["data"]["FAULTLINE_ALLOWED_HOSTS"].split(",")
+    assert service["spec"]["selector"] == gateway["spec"]["selector"]["matchLabels"]
+    [port] = service["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (80, container["ports"][0]["name"])
+    assert service["spec"]["sessionAffinity"] == "ClientIP"  # bounds of a run are counted in memory
+
+
 # Events, an option
 
 
@@ -401,7 +437,10 @@ def test_who_may_write_events_may_create_them_and_nothing_else():
     ]
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert {subject["name"] for subject in binding["subjects"]} == {"context", "package"}
-    assert network["spec"]["egress"][0]["to"][0]["ipBlock"]["except"] == ["169.254.0.0/16"]
+    assert network["spec"]["egress"][0]["to"][0]["ipBlock"]["except"] == [
+        "169.254.0.0/16",
+        "100.100.100.200/32",
+    ]
     assert "events" not in RESOURCES  # unless an operator adds it
 
 

@@ -115,7 +115,9 @@ def test_an_option_does_what_it_says_and_nothing_else(row: tuple[bool, ...]) -> 
     named = {(o["kind"], o["metadata"]["name"]): o for o in objects(row)}
     bridge, account = named["Deployment", "bridge"], named["ServiceAccount", "bridge"]
     pod, config = bridge["spec"]["template"]["spec"], named["ConfigMap", "faultline"]["data"]
-    agents = named["NetworkPolicy", "to-model-store-and-api-server"]["spec"]["egress"]
+    policies = [o for o in named.values() if o["kind"] == "NetworkPolicy"]
+    to_model = [p for p in policies for rule in p["spec"].get("egress", ())
+                if {"port": 11434} in rule["ports"]]  # fmt: skip
     allowed = named["NetworkPolicy", "to-api-server"]["spec"]["podSelector"]["matchExpressions"]
 
     image = pod["containers"][0]["image"]
@@ -130,7 +132,8 @@ def test_an_option_does_what_it_says_and_nothing_else(row: tuple[bool, ...]) -> 
     assert bridge["spec"]["replicas"] == (1 if one_bridge else 2)
     assert (("PodDisruptionBudget", "bridge") in named) is not one_bridge
     assert config["FAULTLINE_ENGINE"] == ("loop" if model else "rules")
-    assert any({"port": 11434} in rule["ports"] for rule in agents) is model
+    assert [p["metadata"]["name"] for p in to_model] == ["gateway-to-model"] * model
+    assert all(p["metadata"]["namespace"] == "faultline" for p in to_model)  # agents do not
 
 
 @needs_kubectl
@@ -178,10 +181,10 @@ def test_pods_of_deployments_and_of_knative_have_what_checkov_asks_of_deployment
 ) -> None:
     found = pods(row)
 
-    assert len(found) == 9
+    assert len(found) == 10
     for pod in found:
         assert not {"hostNetwork", "hostPID", "hostIPC", "hostAliases"} & pod.keys()
-        assert all(set(volume) <= {"name", "emptyDir"} for volume in pod["volumes"])
+        assert all(set(volume) <= {"name", "emptyDir", "projected"} for volume in pod["volumes"])
         for container in pod["containers"]:
             context = container["securityContext"]
             assert context["readOnlyRootFilesystem"] is True  # CKV_K8S_22

@@ -52,4 +52,4 @@ def test_the_bucket_and_its_roles_plan_as_promised(tmp_path: Path) -> None:
     run(folder, "fmt", "-check", "-recursive", config=config)
     run(folder, "init", "-input=false", config=config)
 
-    assert "5 passed, 0 failed" in run(folder, "test", config=config)
+    assert "6 passed, 0 failed" in run(folder, "test", config=config)

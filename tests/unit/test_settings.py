@@ -220,6 +220,11 @@ def test_the_secrets_are_known_as_such() -> None:
         ({"LOG_LEVEL": "loud"}, "log_level: expected"),
         ({"AGENT_RUNTIME_CLEANUP": "burn"}, "agent_runtime.cleanup: expected keep"),
         ({"FAULTLINE_TRACES": "otlp:ftp://x"}, "traces: expected"),
+        ({"FAULTLINE_GATEWAY": "gateway.faultline.svc"}, "gateway: expected http:// or https://"),
+        ({"FAULTLINE_GATEWAY": "ftp://gateway"}, "gateway: expected http:// or https://"),
+        ({"FAULTLINE_GATEWAY": "http://"}, "gateway: expected http:// or https://"),
+        ({"FAULTLINE_GATEWAY": "http://gateway/?a=b"}, "gateway: expected http:// or https://"),
+        ({"FAULTLINE_GATEWAY": "http://a:hunter2@gateway"}, "a host alone, got 'gateway'"),
     ],
 )
 def test_what_nothing_could_work_with_is_refused_at_the_start(
@@ -236,6 +241,9 @@ def test_the_defaults_and_a_command_that_exists_can_work() -> None:
     command = shlex.join([sys.executable, "-c", "pass"])
     settings, _ = load({"AGENT_RUNTIME_COMMAND": command})
     bootstrap.check(settings)
+
+    bootstrap.check(Settings(gateway="http://gateway.faultline.svc"))
+    bootstrap.check(Settings(gateway="https://gateway.example:8443/faultline/"))
 
     assert bootstrap.policy(settings).engine == "command"
     assert bootstrap.policy(settings).command == (sys.executable, "-c", "pass")

@@ -42,12 +42,33 @@ run "a_role_per_step" {
     kms_key_arn       = "arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000"
   }
   assert {
-    condition     = toset(keys(aws_iam_role.step)) == toset(["bridge", "triage", "context", "launch", "package", "close", "sweep", "verify", "web", "agent"])
+    condition     = toset(keys(aws_iam_role.step)) == toset(["bridge", "triage", "context", "launch", "package", "close", "sweep", "verify", "web", "gateway"])
     error_message = "one role per service account"
   }
   assert {
-    condition     = length(setintersection(toset(data.aws_iam_policy_document.access["agent"].statement[1].actions), ["s3:DeleteObject"])) == 0
+    condition     = length(setintersection(toset(data.aws_iam_policy_document.access["gateway"].statement[1].actions), ["s3:DeleteObject"])) == 0
     error_message = "nobody deletes"
+  }
+  assert {
+    condition     = toset(local.roles["gateway"].write) == toset(["incidents/*/runs/*"])
+    error_message = "the gateway writes folders of runs and nothing else"
+  }
+  assert {
+    condition     = one([for c in data.aws_iam_policy_document.trust["gateway"].statement[0].condition : c.values if endswith(c.variable, ":sub")]) == tolist(["system:serviceaccount:faultline:gateway"])
+    error_message = "the gateway's role is for its account in the main namespace"
+  }
+}
+
+run "agents_have_a_role_only_where_there_is_no_gateway" {
+  command = plan
+  variables {
+    oidc_provider_arn = "arn:aws:iam::123456789012:oidc-provider/oidc.example"
+    oidc_issuer       = "oidc.example"
+    agent_direct      = true
+  }
+  assert {
+    condition     = one([for c in data.aws_iam_policy_document.trust["agent"].statement[0].condition : c.values if endswith(c.variable, ":sub")]) == tolist(["system:serviceaccount:faultline-agents:agent"])
+    error_message = "the role is for the agents' account in their own namespace"
   }
 }
 

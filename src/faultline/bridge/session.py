@@ -113,8 +113,7 @@ class RawSession:
 
     def _rest(self, most_s: float) -> bool:
         """Sleep, if the thread has used more than its share."""
-        owed_s = self.share.debt_s() if self.share else 0.0
-        if owed_s:
+        if owed_s := self.share.debt_s() if self.share else 0.0:
             time.sleep(min(owed_s, most_s))
         return owed_s > 0
 

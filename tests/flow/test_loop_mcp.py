@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loop_line import MINE, Line
 from loop_world import ANSWER, KEY, Ran, Time, laid_out, run
 from mcp_fake import HINTED, TOOLS, UNKNOWN, WRITES, McpFake, tool
 from model_fake import ModelFake, serving
@@ -15,9 +16,9 @@ from model_fake import ModelFake, serving
 from faultline import keys
 from faultline.agent.mcp_tools import SAYS
 from faultline.agent.questions import QUESTIONS
-from faultline.agent.record import broken
+from faultline.agent.record import broken, entries
 from faultline.limits import tool_answer_bytes_max
-from faultline.model import Incident
+from faultline.model import Incident, RunStatus
 from faultline.redact import Redactor
 
 SAYS_SO = json.dumps(ANSWER)
@@ -269,3 +270,26 @@ def test_the_report_does_not_vouch_for_a_server(tmp_path: Path, fake: McpFake) -
     report = ran.left("investigation.md").decode()
     assert "no Secret was read" not in report
     assert "for the operator's MCP server to answer for" in report
+
+
+@pytest.mark.covers("TOOL-07")
+def test_on_the_whole_line_the_engine_asks_the_server_and_its_log_says_what_is_missing(
+    tmp_path: Path, fake: McpFake
+) -> None:
+    line = Line(tmp_path)
+    model = ModelFake([[("mcp_pods_log", {"name": "checkout"})], json.dumps(MINE)])
+
+    result = line.run(
+        "loop", model, FAULTLINE_MCP_URL=fake.url, FAULTLINE_MCP_TOOLS="pods_log,pods_rank",
+        FAULTLINE_MCP_TOKEN=TOKEN,
+    )  # fmt: skip
+
+    assert (result.status, result.reason) == (RunStatus.SUCCESS, "")
+    assert [name for name, _ in fake.calls] == ["pods_log"]
+    [entry] = entries(line.left(keys.TOOLS))
+    assert (entry["tool"], entry["outcome"]) == ("mcp_pods_log", "answered")
+    log = line.left("output/agent.log").decode()
+    assert "the MCP server has no tool pods_rank: it is not offered" in log
+    everything = b"".join(line.world.store.get(key) for key in line.world.store.list(""))
+    for secret in (TOKEN, CANARY, fake.url):
+        assert secret.encode() not in everything

@@ -35,7 +35,8 @@ SPEAKERS = {
     "adapters/sink.py", "adapters/sources/live.py", "adapters/sources/prometheus.py",
     "bridge/gate.py", "bridge/session.py", "bridge/stream.py", "broker/subscribers.py",
     "cli/writing.py", "broker/broker.py", "demo.py", "adapters/apiserver.py",
-    "adapters/kubeconfig.py", "agent/backends.py", "adapters/outlets/email.py", "agent/mcp_client.py",
+    "adapters/kubeconfig.py", "agent/backends.py", "adapters/outlets/email.py",
+    "agent/mcp_client.py",
 }  # fmt: skip
 NETWORKS = {
     "httpx",

@@ -76,6 +76,7 @@ class McpFake(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.answers, self.tools = answers or {}, TOOLS if tools is None else tools
         self.page, self.streams, self.token = 7, False, ""
+        self.stateless = False  # a server that knows no sessions
         self.status, self.location = 0, ""  # of every answer, if it is set
         self.endless: Callable[[], bytes] | None = None  # what an answer is made of, for ever
         self.asked: list[str] = []
@@ -142,7 +143,8 @@ class _Handler(BaseHTTPRequestHandler):
             return fake.status
         if fake.token and self.headers.get("authorization") != f"Bearer {fake.token}":
             return 401
-        return 404 if method != "initialize" and session not in fake.sessions else 0
+        known = method == "initialize" or session in fake.sessions or fake.stateless
+        return 0 if known else 404
 
     def _message(self, number: Any, method: str, params: Json) -> Json:
         answer: Json = {"jsonrpc": "2.0", "id": number}
@@ -163,7 +165,8 @@ class _Handler(BaseHTTPRequestHandler):
         return session
 
     def _answer(self, answer: Json, method: str) -> None:
-        more = {"Mcp-Session-Id": self._begin()} if method == "initialize" else {}
+        begins = method == "initialize" and not self.server.stateless
+        more = {"Mcp-Session-Id": self._begin()} if begins else {}
         kind, data = "application/json", json.dumps(answer).encode()
         if self.server.streams:
             kind, data = "text/event-stream; charset=utf-8", _streamed(answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -324,6 +325,19 @@ def test_a_session_that_is_lost_again_and_again_is_a_failure(fake: McpFake, serv
     assert fake.asked == ["tools/call", "initialize"]
 
 
+def test_a_server_without_sessions_is_asked_without_one(fake: McpFake, server: Server) -> None:
+    fake.stateless = True
+
+    assert call(server)["content"]
+    assert call(server)["content"]
+    assert [h for h in fake.headers if "mcp-session-id" in h] == []
+    assert fake.asked.count("initialize") == 1
+    fake.status = 404
+    with pytest.raises(Unavailable, match="404"):
+        call(server)
+    assert fake.asked.count("initialize") == 1
+
+
 def test_pages_without_an_end_end(
     fake: McpFake, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -348,12 +362,16 @@ def test_a_redirect_is_not_followed(fake: McpFake, server: Server, status: int) 
 
 
 def test_no_proxy_of_the_environment_is_asked(
-    fake: McpFake, server: Server, monkeypatch: pytest.MonkeyPatch
+    fake: McpFake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
+    server = Server(fake.url)
 
     assert call(server)["content"]
+    server.close()
 
 
 @pytest.mark.covers("TOOL-04")
@@ -505,6 +523,15 @@ def test_a_secret_whose_structure_cannot_be_read_is_not_shown(text: str) -> None
 )
 def test_an_answer_without_secrets_is_shown_to_the_byte(text: str) -> None:
     assert clean(text, REDACTOR) == text
+
+
+@pytest.mark.parametrize("part", ["\n", " ", "- ", "kind: ", "[", "apiVersion: Secret data: "])
+def test_an_answer_of_a_mebibyte_of_anything_is_read_in_time(part: str) -> None:
+    text, began = part * (limits.tool_read_bytes_max // len(part)), time.process_time()
+
+    with suppress(Unavailable):
+        clean(text, REDACTOR)
+    assert time.process_time() - began < 5.0
 
 
 def test_what_is_no_text_is_left_out_with_a_note() -> None:

@@ -68,7 +68,7 @@ _DENIED_WORDS = frozenset(
         *("token", "tokens", "kubeconfig"),
     )
 )
-_OBJECT = re.compile(r"(?m)^[\s-]*[\"']?(?:apiVersion|kind|data|stringData|users|auths)[\"']?\s*:")
+_OBJECT = re.compile(r"(?m)^[ \t-]*[\"']?(?:apiVersion|kind|data|stringData|users|auths)[\"']?\s*:")
 _SECRET = re.compile(r"(?i)\bkind\W{1,8}secret(?:list)?\b")
 _VALUES = re.compile(r"(?i)\b(?:string)?data\W{0,2}\s*:")
 

@@ -276,8 +276,24 @@ def test_arguments_of_such_a_tool_are_an_object_of_bounded_size_and_depth(argume
         checked("mcp_pods_list", arguments, ["mcp_pods_list"])
 
 
+@pytest.mark.covers("TOOL-05")
+@pytest.mark.parametrize(
+    "arguments",
+    [{"kind": "Secret"}, {"kind": "secrets"}, {"resource": " SECRETS "},
+     {"kinds": ["Pod", "Secret"]}, {"a": {"b": "secret.v1."}}, {"object": "secret/db"}, {"kind": "v1/Secret"}],
+)  # fmt: skip
+def test_no_secret_is_asked_for(arguments: Any) -> None:
+    with pytest.raises(Rejected, match="no Secret is asked for"):
+        checked("mcp_resources_get", arguments, ["mcp_resources_get"])
+
+
 def test_arguments_within_bounds_pass_as_they_are() -> None:
-    given = {"query": "sum(rate(x[5m]))", "empty": "", "filter": {"a": [{"b": [1]}]}}
+    given = {
+        "query": "sum(rate(x{a='secret'}[5m]))",
+        "kind": "SecretStore",
+        "empty": "",
+        "filter": {"a": [{"b": [1]}]},
+    }
 
     assert checked("mcp_query", given, ["mcp_query"]) == given
     with pytest.raises(Rejected, match=r"expected one of list_files, .*, mcp_query; nothing else"):

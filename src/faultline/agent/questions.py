@@ -8,7 +8,7 @@ Who answers is `tools.py`.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +27,7 @@ _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _NAME = rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*"  # RFC 1123 subdomain, as Kubernetes has it
 _KEY = r"[A-Za-z0-9](?:[-A-Za-z0-9_./]{0,314}[A-Za-z0-9])?"
 _SELECTOR = rf"(?:{_KEY}=[-A-Za-z0-9_.]{{0,63}}(?:,(?=.)|\Z))*"
+_SECRET = re.compile(r"(?i)\s*(?:v1/)?secrets?(?:\.v1\.?|/.*)?\s*")  # as a kind is written
 _LINE = r"[^\n\r\x00]{1,200}"
 _SHORT = {
     "po": "Pod", "svc": "Service", "ep": "Endpoints", "cm": "ConfigMap", "no": "Node",
@@ -166,12 +167,22 @@ def _bounded(arguments: dict[str, Any]) -> dict[str, Any]:
             f"expected arguments of at most {mcp_arguments_bytes_max} bytes and "
             f"{mcp_arguments_depth_max} levels, got {size} and {depth}"
         )
+    if _names_secret(arguments):
+        raise Rejected("no Secret is asked for: you need to know that a key is missing, no more")
     return arguments
 
 
 def _depth(value: Any) -> int:
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return int(isinstance(value, dict | list)) + max(map(_depth, inner), default=0)
+    return 1 + max(map(_depth, _inner(value)), default=0) if isinstance(value, dict | list) else 0
+
+
+def _names_secret(value: Any) -> bool:
+    named = isinstance(value, str) and _SECRET.fullmatch(value)
+    return bool(named) or any(map(_names_secret, _inner(value)))
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _value(name: str, given: Given, value: Any) -> Any:

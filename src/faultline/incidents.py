@@ -335,8 +335,11 @@ class Incidents:
         return self._read(incident_id, keys.run_record(number, keys.PACKAGED), Packaged)
 
     def diagnosis(self, incident_id: str, number: int) -> Diagnosis | None:
-        """Return the run's diagnosis; None if it left none."""
-        return self._read(incident_id, keys.run_record(number, keys.DIAGNOSIS), Diagnosis)
+        """Return the run's diagnosis; None if it left none, or something else in its place."""
+        try:
+            return self._read(incident_id, keys.run_record(number, keys.DIAGNOSIS), Diagnosis)
+        except ValueError:  # the runtime refuses it, but an engine may find a way around
+            return None
 
     # receipts
 

@@ -19,7 +19,7 @@ from faultline.gateway import app
 class NoLimits:
     """Rights of someone who may everything."""
 
-    check_read = check_list = check_write = staticmethod(lambda *_, **__: None)
+    check_read = check_list = check_write = check_form = staticmethod(lambda *_, **__: None)
 
 
 @pytest.fixture(scope="module")

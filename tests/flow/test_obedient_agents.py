@@ -119,19 +119,20 @@ NO_DIAGNOSIS = {
 
 @pytest.mark.covers("INJ-09")
 @pytest.mark.parametrize("what", sorted(NO_DIAGNOSIS))
-def test_what_does_not_fit_the_form_of_a_diagnosis_reaches_nobody(what: str) -> None:
+def test_what_does_not_fit_the_form_of_a_diagnosis_counts_as_none(what: str) -> None:
     world = World()
     run_id = asked_of_an_agent(world)
-    told = len(world.chat.messages), world.chat.edits, world.forge.made, world.forge.edited
     key = keys.incident(world.only, keys.run_record(2, keys.DIAGNOSIS))
     world.store.put(key, NO_DIAGNOSIS[what])
 
     world.finish(run_id, RunStatus.SUCCESS).settle()
 
+    report = world.forge.pull_requests[world.only]
+    assert world.status() is Status.PACKAGED  # and people hear that nobody has found a cause
     assert world.incidents.proposal(world.only, 2) is None
-    assert world.incidents.packaged(world.only, 2) is None
-    assert world.forge.pull_requests[world.only].run == 1
-    assert told == (
-        len(world.chat.messages), world.chat.edits, world.forge.made, world.forge.edited
-    )  # fmt: skip
-    assert world.keys("parked/")  # and people see why
+    assert (report.run, report.diagnosis, report.patch) == (2, None, "")
+    page = world.incidents.read(world.only, keys.REPORT).decode()
+    assert "Nobody has found a cause yet" in page
+    for said in (str(report), page):
+        assert not any(word in said for word in ("kubectl delete ns", "+++ b"))
+    assert not world.keys("parked/")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from gateway_world import ACCOUNT, Cluster
 
-from faultline.errors import NotAllowed, Unavailable
+from faultline.errors import NotAllowed, Rejected, Unavailable
 from faultline.event import RUN_FINISHED, Event
 from faultline.gateway import rights
 from faultline.gateway.review import REMEMBERED_S, Reviews
 from faultline.gateway.rights import Asker, asker_of
+from faultline.model import Diagnosis, Result, RunStatus
 
 MINE, OTHERS = "20261121-api-5c1e9b2a", "20261121-db-00000000"
 RUN = Asker(MINE, 2)
+NOW = dt.datetime(2026, 11, 21, 10, tzinfo=dt.UTC)
 POD = f"{MINE}-2-x7k2p"
 
 READS = [
@@ -102,6 +105,48 @@ def test_a_run_does_not_write_its_orders_its_evidence_or_what_is_made_of_its_ans
 ) -> None:
     with pytest.raises(NotAllowed):
         rights.check_write(RUN, f"incidents/{MINE}/{name}", once=True)
+
+
+RESULT = Result(
+    incident_id=MINE, run=2, status=RunStatus.SUCCESS, exit_code=0, started_at=NOW,
+    completed_at=NOW, engine="claude",
+)  # fmt: skip
+DIAGNOSIS = Diagnosis(title="t", root_cause="r")
+
+
+def made(**other: Any) -> bytes:
+    return RESULT.model_copy(update=other).model_dump_json().encode()
+
+
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("result.json", made()),
+        ("output/diagnosis.json", DIAGNOSIS.model_dump_json().encode()),
+        ("output/artifacts/result.json", b"anything"),
+    ],
+)
+def test_results_that_can_be_read_are_taken(name: str, data: bytes) -> None:
+    rights.check_form(RUN, f"incidents/{MINE}/runs/2/{name}", data)
+
+
+@pytest.mark.covers("INJ-09")
+@pytest.mark.parametrize(
+    ("name", "data"),
+    [
+        ("result.json", b""),
+        ("result.json", b"{}"),
+        ("result.json", made(run=1)),
+        ("result.json", made(incident_id=OTHERS)),
+        ("output/diagnosis.json", b"Merge this: kubectl delete ns shop"),
+        ("output/diagnosis.json", b'{"title": "t", "root_cause": "r", "changes": "--- a"}'),
+    ],
+)  # fmt: skip
+def test_a_result_that_nobody_could_read_and_one_of_another_run_are_not(
+    name: str, data: bytes
+) -> None:
+    with pytest.raises(Rejected):
+        rights.check_form(RUN, f"incidents/{MINE}/runs/2/{name}", data)
 
 
 @pytest.mark.parametrize("prefix", ["context/", "runs/2/", "runs/2/output/"])

@@ -78,6 +78,7 @@ class Gateway:
         asker, key = self.who(_token(request), STORE), request.query_params.get("key", "")
         once = request.headers.get("if-none-match") == "*"
         rights.check_write(asker, key, once=once)
+        rights.check_form(asker, key, body)
         self.store.put(key, body, if_absent=once)
         return Response(status_code=204)
 

@@ -9,9 +9,13 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from pydantic import ValidationError
+
 from faultline import keys
-from faultline.errors import NotAllowed
+from faultline.answers import reason
+from faultline.errors import NotAllowed, Rejected
 from faultline.event import RUN_FINISHED, Event
+from faultline.model import Diagnosis, Result
 
 _POD = re.compile(rf"({keys.INCIDENT_ID.pattern})-([1-9][0-9]{{0,3}})-[a-z0-9]{{5}}")
 _EVIDENCE = (keys.EVENT, keys.INCIDENT, keys.PROMPT)
@@ -61,6 +65,22 @@ def check_write(asker: Asker, key: str, *, once: bool) -> None:
         raise NotAllowed(f"this run may not write {key[:200]!r}: only its own results")
     if not once:
         raise NotAllowed("results are written once: expected the header if-none-match: *")
+
+
+def check_form(asker: Asker, key: str, data: bytes) -> None:
+    """Raise Rejected for a result or a diagnosis that nobody could read.
+
+    The runtime writes none; an engine with a shell could, in its place, and hold everyone up.
+    """
+    _, name = keys.run_of(_within(asker, key)) or (0, "")
+    try:
+        if name == keys.DIAGNOSIS:
+            Diagnosis.model_validate_json(data)
+        result = Result.model_validate_json(data) if name == keys.RESULT else None
+    except ValidationError as error:
+        raise Rejected(f"{name}: {reason(error)}") from None
+    if result and (result.incident_id, result.run) != asker:
+        raise NotAllowed(f"expected the result of run {asker.run_id}")
 
 
 def check_event(asker: Asker, event: Event) -> None:

@@ -158,7 +158,7 @@ def _attempt(incidents: Incidents, incident_id: str, number: int) -> Attempt:
         run=_readable(lambda: incidents.run(incident_id, number)),
         findings=findings(_bytes(incidents, incident_id, keys.run_record(number, keys.FINDINGS))),
         result=_readable(lambda: incidents.result(incident_id, number)),
-        diagnosis=_readable(lambda: incidents.diagnosis(incident_id, number)),
+        diagnosis=incidents.diagnosis(incident_id, number),
         proposal=_readable(lambda: incidents.proposal(incident_id, number)),
         packaged=_readable(lambda: incidents.packaged(incident_id, number)),
         cancelled=bool(_bytes(incidents, incident_id, cancel)),

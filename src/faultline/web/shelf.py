@@ -195,10 +195,7 @@ class Shelf:
 
     def _cause(self, id: str, run: int) -> Diagnosis | None:
         if (id, run) not in self._causes:
-            try:
-                found = self._memory.diagnosis(id, run)
-            except ValueError:
-                found = None
+            found = self._memory.diagnosis(id, run)
             # the list needs no evidence: keep what is small
             light = {"evidence": (), "actions": (), "changes": (), "alternatives": ()}
             self._causes[id, run] = found and found.model_copy(update=light)

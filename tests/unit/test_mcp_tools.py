@@ -280,7 +280,8 @@ def test_arguments_of_such_a_tool_are_an_object_of_bounded_size_and_depth(argume
 @pytest.mark.parametrize(
     "arguments",
     [{"kind": "Secret"}, {"kind": "secrets"}, {"resource": " SECRETS "},
-     {"kinds": ["Pod", "Secret"]}, {"a": {"b": "secret.v1."}}, {"object": "secret/db"}, {"kind": "v1/Secret"}],
+     {"kinds": ["Pod", "Secret"]}, {"a": {"b": "secret.v1."}}, {"object": "secret/db"},
+     {"kind": "v1/Secret"}],
 )  # fmt: skip
 def test_no_secret_is_asked_for(arguments: Any) -> None:
     with pytest.raises(Rejected, match="no Secret is asked for"):

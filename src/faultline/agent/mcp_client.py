@@ -67,9 +67,8 @@ class Server:
             params = {"cursor": cursor} if cursor else {}
             page = self.ask("tools/list", params, until - time.monotonic())
             listed, cursor = page.get("tools"), page.get("nextCursor")
-            found += (
-                [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-            )
+            if isinstance(listed, list):
+                found += [one for one in listed if isinstance(one, dict)]
             if not isinstance(cursor, str) or not cursor:
                 break
         return found

@@ -56,6 +56,11 @@ diagnosis_bytes_max = 256 * KIB
 
 # the gateway
 gateway_body_bytes_max = 8 * MIB  # a record of a run, or a question to a model
+gateway_model_calls_max = 400  # of one run
+gateway_model_calls_at_once = 8  # of one run
+gateway_model_answer_s_max = 600.0  # a whole answer
+gateway_model_silence_s_max = 120.0  # a model may think long before it says the first word
+gateway_runs_max = 1_000  # that the meter remembers
 
 # the built-in loop
 loop_steps_max = 25  # questions to the model, the answer and its repetition among them

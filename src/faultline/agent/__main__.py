@@ -9,6 +9,10 @@
     AGENT_RUNTIME_CLEANUP   keep, keep_on_failure (default), delete_after, delete: the folder then
     AGENT_RUNTIME_RETENTION hours until a folder goes that was kept, 72; `keep` keeps it for ever
     AGENT_RUNTIME_SKILLS_SOURCE   a skill's folder, found as .claude/skills/<its name>/
+    FAULTLINE_GATEWAY       the gateway's address: every engine asks its model there, keyless;
+                            empty: each goes to its model itself, with the key it finds here
+    FAULTLINE_GATEWAY_TOKENS      folder of the pod's tokens for the gateway, `token` and
+                            `model-token`; /var/run/secrets/faultline
 
 Killed at any moment and started again, it goes on: a result that stands is only announced, an
 engine that has ended is only collected, one that was cut off starts anew. Exit 0: the result is in
@@ -31,6 +35,7 @@ from faultline import keys, traces
 from faultline.adapters.stores import open_store
 from faultline.agent.attempt import Attempt, secrets_of
 from faultline.agent.process import harden
+from faultline.agent.through import through
 from faultline.errors import FaultlineError, NotFound, Rejected
 from faultline.event import Event, from_json
 from faultline.incidents import Incidents
@@ -50,6 +55,7 @@ def main(environment: Mapping[str, str] = os.environ) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     try:
+        environment = through(environment)
         configure(environment.get("LOG_LEVEL", "info"), known=secrets_of(environment))
         incidents = Incidents(open_store(_needed(environment, "FAULTLINE_STORE")))
         run = named_run(incidents, environment)

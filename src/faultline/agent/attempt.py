@@ -20,7 +20,7 @@ from typing import TypeVar
 
 from faultline import keys
 from faultline.adapters.runners.processes import Known
-from faultline.adapters.stores.gateway import bearer
+from faultline.adapters.stores.gateway import MODEL_TOKEN, TOKEN, TOKENS_VARIABLE, bearer
 from faultline.agent import engines, outcome, process, rights, skills
 from faultline.agent.engines import Engine
 from faultline.agent.process import Exit
@@ -333,10 +333,13 @@ def patiently(act: Callable[[], T], sleep: Callable[[float], None] = time.sleep)
 def secrets_of(environment: Mapping[str, str]) -> list[str]:
     """Return the values of our environment that must never be seen, wherever they turn up.
 
-    Where a variable names a file (`<VARIABLE>_FILE`), it is what the file holds.
+    Where a variable names a file (`<VARIABLE>_FILE`), it is what the file holds, and of the folder
+    of the gateway's tokens what its files hold now.
     """
     named = {k: v for k, v in environment.items() if any(word in k.upper() for word in _SECRETS)}
-    return [_held(v) if k.upper().endswith("_FILE") else v for k, v in named.items()]
+    folder = named.pop(TOKENS_VARIABLE, "")
+    tokens = [_held(f"{folder}/{name}") for name in (TOKEN, MODEL_TOKEN) if folder]
+    return [_held(v) if k.upper().endswith("_FILE") else v for k, v in named.items()] + tokens
 
 
 def _held(path: str) -> str:

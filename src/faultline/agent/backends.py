@@ -7,6 +7,7 @@ the services speak is `dialects.py`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
@@ -16,8 +17,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
+from faultline.adapters.trust import check_address
 from faultline.agent.dialects import PROVIDERS, Dialect, Reply, Tool, Turn
 from faultline.errors import Rejected, Unavailable
 from faultline.limits import model_answer_bytes_max, model_wait_s_max
@@ -25,7 +26,6 @@ from faultline.limits import model_answer_bytes_max, model_wait_s_max
 log = logging.getLogger(__name__)
 
 _PRICE = re.compile(r"([^=,\s]+)=(\d+(?:\.\d+)?)/(\d+(?:\.\d+)?)")
-_NEAR = re.compile(r"localhost|127\.\d+\.\d+\.\d+|\[?::1\]?|[a-z0-9-]+|.+\.svc(\.cluster\.local)?")
 _REASONS = {401: "auth", 403: "auth", 402: "quota", 429: "quota", 503: "overloaded"}
 _REASONS |= {529: "overloaded", 404: "no_model"}
 _AGAIN = (408, 425, 429, 500, 502, 503, 504, 529)
@@ -50,6 +50,13 @@ class Service:
     dialect: Dialect
     price: tuple[float, float] | None = None  # USD for a million tokens in, out; None: unknown
     authorities: str = ""  # a file of certificates to trust; empty: the usual ones
+    key_file: str = ""  # where the key was read, if it was: a token is renewed there
+
+    def key_now(self) -> str:
+        """Return the key as it is now: of its file, if that can still be read."""
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            return Path(self.key_file).read_text("utf-8").strip() if self.key_file else self.key
+        return self.key
 
     def cost_usd(self, tokens_in: int, tokens_out: int) -> float:
         """Return what these tokens cost; 0 if nobody said."""
@@ -77,7 +84,8 @@ def service(environment: Mapping[str, str], model: str = "") -> Service:
     check_address("FAULTLINE_MODEL_URL", url, key)
     price = prices(environment.get("FAULTLINE_MODEL_PRICES", "")).get(chosen)
     authorities = environment.get("SSL_CERT_FILE", "")
-    return Service(name, url, chosen, key, provider.dialect, price, authorities)
+    key_file = environment.get("FAULTLINE_MODEL_KEY_FILE", "")
+    return Service(name, url, chosen, key, provider.dialect, price, authorities, key_file)
 
 
 def secret_of(environment: Mapping[str, str], name: str) -> str:
@@ -91,21 +99,6 @@ def secret_of(environment: Mapping[str, str], name: str) -> str:
         except (OSError, UnicodeDecodeError):
             raise Rejected(f"{name}_FILE names a file that cannot be read") from None
     return environment.get(name, "")
-
-
-def check_address(name: str, url: str, key: str) -> None:
-    """Raise Rejected, without saying it, for an address that a key must not travel to.
-
-    `name` is the variable that holds it.
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")
-    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
-        raise Rejected(f"{name}: expected http:// or https:// and a host, no password")
-    if key and parts.scheme == "http" and not _NEAR.fullmatch(parts.hostname):
-        raise Rejected(f"{name}: expected https://, for a key travels there")
 
 
 def prices(text: str) -> dict[str, tuple[float, float]]:
@@ -165,7 +158,7 @@ class HttpModel:
         import httpx
 
         dialect = self._service.dialect
-        headers = dialect.headers(self._service.key) | {"Content-Type": "application/json"}
+        headers = dialect.headers(self._service.key_now()) | {"Content-Type": "application/json"}
         content = json.dumps(body, ensure_ascii=False).encode("utf-8", "replace")
         url = self._service.url + dialect.path
         try:

@@ -30,7 +30,7 @@ _DANGEROUS = (
 @dataclass(frozen=True)
 class Engine:
     """How to run one engine. Placeholders in `argv`: {python}, {prompt}, {model}, {seconds},
-    {tokens}."""
+    {tokens}, {codex_url}."""
 
     argv: tuple[str, ...]
     model_argv: tuple[str, ...] = ()  # put where {model...} stands, if the run names a model
@@ -62,6 +62,8 @@ def command(chosen: Engine, run: Run, environment: Mapping[str, str]) -> list[st
     """
     words = {"{python}": sys.executable, "{prompt}": PROMPT, "{model}": run.model}
     words |= {"{seconds}": str(run.deadline_s), "{tokens}": str(run.tokens_max)}
+    openai = environment.get("OPENAI_BASE_URL") or "https://api.openai.com/v1"
+    words["{codex_url}"] = f"model_providers.direct.base_url={openai}"
     argv: list[str] = []
     for part in chosen.argv:
         if part == "{model...}":

@@ -19,7 +19,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from faultline import strict_json
-from faultline.agent.backends import check_address, secret_of
+from faultline.adapters.trust import check_address
+from faultline.agent.backends import secret_of
 from faultline.agent.dialects import Tool
 from faultline.agent.mcp_client import Server
 from faultline.agent.tools import Answers

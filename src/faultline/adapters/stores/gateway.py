@@ -9,7 +9,7 @@ is decided there (`gateway/rights.py`); here a refusal is only told.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +23,9 @@ TOKEN, MODEL_TOKEN = "token", "model-token"
 TIMEOUT_S = 30.0
 
 
-def bearer(name: str = TOKEN) -> str:
+def bearer(name: str = TOKEN, environment: Mapping[str, str] = os.environ) -> str:
     """Return a token of this pod, as it is now. Raises Rejected if there is none."""
-    path = Path(os.environ.get(TOKENS_VARIABLE) or TOKENS) / name
+    path = Path(environment.get(TOKENS_VARIABLE) or TOKENS) / name
     try:
         return path.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError):

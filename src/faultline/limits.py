@@ -77,6 +77,13 @@ tool_read_s_max = 30.0
 tool_answer_bytes_max = 48 * KIB  # of it, what the model gets to see at once
 tool_log_lines_max = 1_000
 tools_record_bytes_max = 4 * MIB  # of tools.jsonl: then there are no more answers
+mcp_tools_max = 20  # of others, by name
+mcp_pages_max = 20  # of a server's list of its tools
+mcp_words_chars_max = 1_000  # of what a server says about one tool
+mcp_schema_bytes_max = 4 * KIB  # of the form of its arguments, once no prose is left in it
+mcp_schema_depth_max = 4
+mcp_arguments_bytes_max = 2_000  # of one call, as JSON
+mcp_arguments_depth_max = 5
 prompt_log_chars_max = 3_000  # of one container's log in the question
 prompt_events_max = 20
 

@@ -36,6 +36,7 @@ SPEAKERS = {
     "bridge/gate.py", "bridge/session.py", "bridge/stream.py", "broker/subscribers.py",
     "cli/writing.py", "broker/broker.py", "demo.py", "adapters/apiserver.py",
     "adapters/kubeconfig.py", "agent/backends.py", "adapters/outlets/email.py",
+    "agent/mcp_client.py",
 }  # fmt: skip
 NETWORKS = {
     "httpx",

@@ -168,3 +168,16 @@ def test_a_table_that_is_wrong_is_refused(tmp_path, text):
 
     with pytest.raises(Rejected):
         engine(a_run("x"), tmp_path / "engines.toml")
+
+
+def test_a_server_of_tools_is_told_to_the_built_in_loop_and_to_no_other_engine(tmp_path):
+    ours = {
+        f"FAULTLINE_MCP_{name}": "x" for name in ("URL", "TOOLS", "TOKEN", "TOKEN_FILE")
+    }  # fmt: skip
+    told = {
+        name: ours.keys() & clean_environment(chosen, a_run(name), tmp_path, ours).keys()
+        for name, chosen in engines._table(None).items()
+    }
+
+    assert {name for name, found in told.items() if found} == {"loop"}
+    assert told["loop"] == ours.keys()

@@ -338,6 +338,8 @@ def test_a_cut_keeps_the_end_and_says_how_much_is_missing() -> None:
     assert text.startswith("aaa")
     assert text.endswith("é\nlast")
     assert "bytes left out here" in text
+    assert len(text.encode()) <= 400
+    assert cut(text, 400) == text
 
 
 def test_what_a_model_sends_is_kept_in_a_form_that_can_be_kept() -> None:

@@ -22,7 +22,10 @@ def check_address(variable: str, url: str, key: str) -> None:
 
     Over plain http a key stays on this machine or within the cluster.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:  # such as a bracket that is not closed
+        parts = urlsplit("")
     if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
         raise Rejected(f"{variable}: expected http:// or https:// and a host, no password")
     if key and parts.scheme == "http" and not _NEAR.fullmatch(parts.hostname):

@@ -74,7 +74,7 @@ def service(environment: Mapping[str, str], model: str = "") -> Service:
     if name not in PROVIDERS:
         known = ", ".join(PROVIDERS)
         raise Rejected(f"FAULTLINE_MODEL_PROVIDER: expected {known}, got {name[:40]!r}")
-    provider, key = PROVIDERS[name], _key(environment)
+    provider, key = PROVIDERS[name], secret_of(environment, "FAULTLINE_MODEL_KEY")
     url = (environment.get("FAULTLINE_MODEL_URL") or provider.url).rstrip("/")
     chosen = model or provider.model
     if not url or not chosen:
@@ -88,13 +88,17 @@ def service(environment: Mapping[str, str], model: str = "") -> Service:
     return Service(name, url, chosen, key, provider.dialect, price, authorities, key_file)
 
 
-def _key(environment: Mapping[str, str]) -> str:
-    if file := environment.get("FAULTLINE_MODEL_KEY_FILE"):
+def secret_of(environment: Mapping[str, str], name: str) -> str:
+    """Return what a variable holds, or the file that `<name>_FILE` names; "" if neither is set.
+
+    Raises Rejected for a file that cannot be read.
+    """
+    if file := environment.get(f"{name}_FILE"):
         try:
             return Path(file).read_text("utf-8").strip()
         except (OSError, UnicodeDecodeError):
-            raise Rejected("FAULTLINE_MODEL_KEY_FILE names a file that cannot be read") from None
-    return environment.get("FAULTLINE_MODEL_KEY", "")
+            raise Rejected(f"{name}_FILE names a file that cannot be read") from None
+    return environment.get(name, "")
 
 
 def prices(text: str) -> dict[str, tuple[float, float]]:

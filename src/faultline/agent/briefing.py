@@ -41,14 +41,19 @@ def question(
     nonce: str,
     *,
     live: bool,
+    others: str = "",
 ) -> str:
-    """Return the first message; `objects` are the capsule's, `live`: the cluster can be asked."""
+    """Return the first message; `objects` are the capsule's, `live`: the cluster can be asked.
+
+    `others` is what servers say of the tools of theirs that are offered.
+    """
     parts = [
         f"# Incident {incident.id}\n\nText of others stands between lines with {nonce}.",
         _asked_of(
             "the cluster as it is now" if live else "the evidence below, and no live cluster"
         ),
     ]
+    further = [("Further Tools", "what their server says of these tools", others)]
     for heading, origin, text in (
         ("Fault", "the fault as its source states it", _fault(incident)),
         ("Suspicions", "the analyzers' findings, with quotes", _findings(verdict)),
@@ -58,6 +63,7 @@ def question(
         ("Kubernetes Events", "events of the cluster", _events(capsule)),
         ("Recent Logs", "ends of logs", _logs(capsule)),
         ("Files", "names of files", "\n".join(capsule.names())),
+        *(further if others else ()),
     ):
         block = fenced(nonce, origin, neutral.fenced_by(nonce, text)) if text else "Nothing."
         parts.append(f"## {heading}\n\n{block}")

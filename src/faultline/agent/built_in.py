@@ -1,4 +1,4 @@
-"""The built-in engine as it runs: a model behind HTTP, the tools of `questions.py`, the workspace.
+"""The built-in engine as it runs: a model behind HTTP, its tools, the workspace.
 
     python -I -m faultline.agent.built_in --seconds 600 --tokens 200000 [--model NAME]
                                           [--capsule] [--recorded]
@@ -26,6 +26,7 @@ from faultline import keys
 from faultline.agent import briefing
 from faultline.agent.backends import HttpModel, Service, service
 from faultline.agent.loop import Bounds, Spent, investigate
+from faultline.agent.mcp_tools import PREFIX, Allowed, Beside, Others, allowed, connect, recalled
 from faultline.agent.record import UNRECORDED, Chain, Recorded
 from faultline.agent.rights import CLUSTER
 from faultline.agent.tools import Tools
@@ -61,16 +62,21 @@ class Run:
         capsule = Capsule({name: data for name, data in files.items() if belongs(name)})
         incident = Incident.model_validate_json(files[keys.INCIDENT])
         verdict = Verdict.model_validate_json(files.get(keys.FINDINGS) or b"{}")
+        of_others = allowed(self._environment)
         model, nonce = self._model(sleep)
-        redactor = Redactor(incident.id, known=[self.service.key] if self.service else ())
+        ours = (self.service.key if self.service else "", of_others.token)
+        redactor = Redactor(incident.id, known=ours)
+        others = self._others(of_others, redactor)
         asks_live = self._asks_live()
         live_then = model.about["live"] if isinstance(model, RecordedModel) else asks_live
         chains = [Chain(self._workspace / "output" / n) for n in (keys.TOOLS, keys.TRANSCRIPT)]
-        chains[1].add({"model": self.name, "nonce": nonce, "live": live_then})
+        about = {"model": self.name, "nonce": nonce, "live": live_then}
+        chains[1].add(about | others.record)
         things = objects(capsule)
         cluster = live(lambda: tools.left()) if asks_live else CapsuleCluster(capsule, things)
+        world = World(files, cluster, redactor)
         tools = Tools(
-            World(files, cluster, redactor),
+            Beside(world, others, redactor, lambda: tools.left()),
             chains[0],
             redactor,
             nonce,
@@ -78,8 +84,11 @@ class Run:
             sleep=sleep,
             recorded=Recorded(self._recorded(keys.TOOLS)) if self._has_record() else None,
             local=World.local,
+            others=others.offered,
         )
-        question = briefing.question(incident, verdict, capsule, things, nonce, live=live_then)
+        question = briefing.question(
+            incident, verdict, capsule, things, nonce, live=live_then, others=others.words
+        )
         bounds = Bounds(
             tokens=self._told.tokens,
             seconds=self._told.seconds,
@@ -89,6 +98,7 @@ class Run:
             kept = Kept(model, chains[1], redactor)
             diagnosis = investigate(kept, tools, redactor.text(question), bounds, self.spent, clock)
         finally:
+            others.close()
             for chain in chains:
                 chain.close()
             self.notes = {"questions": tools.calls, "unrecorded": tools.outcomes[UNRECORDED]}
@@ -111,6 +121,13 @@ class Run:
     def _asks_live(self) -> bool:
         alone = self._told.capsule or self._told.recorded or self._has_record()
         return not alone and any(self._environment.get(name) for name in CLUSTER)
+
+    def _others(self, of: Allowed, redactor: Redactor) -> Others:
+        """Return the tools of others: those of the record in a replay, else those of the server."""
+        if self._told.recorded or self._has_record():
+            path = self._workspace / keys.recorded(keys.TRANSCRIPT)
+            return recalled(RecordedModel(path.read_bytes()).about) if path.is_file() else Others()
+        return Others() if self._told.capsule else connect(of, redactor)
 
     def _has_record(self) -> bool:
         return (self._workspace / keys.recorded(keys.TOOLS)).is_file()
@@ -138,6 +155,7 @@ class Run:
             where="/".join(filter(None, where)),
             stands=stands,
             asked=asked,
+            others=any(question.startswith(PREFIX) for question in asked),
         )
         (self._workspace / keys.INVESTIGATION).write_bytes(report.encode("utf-8", "replace"))
         text = diagnosis.model_dump_json(indent=2) + "\n"

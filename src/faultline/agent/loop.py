@@ -1,7 +1,7 @@
 """The loop of the built-in engine: a model asks, tools answer, until it answers or a limit says so.
 
-What it may ask is `questions.py`, what it is told at the start `briefing.py`, who the model is
-`backends.py`; `built_in.py` puts them together and is what runs.
+What it may ask is `questions.py` and, by name, `mcp_tools.py`; what it is told at the start
+`briefing.py`, who the model is `backends.py`; `built_in.py` puts them together and is what runs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from faultline.agent import briefing
 from faultline.agent.dialects import Reply, Turn
 from faultline.agent.outcome import parse_diagnosis
-from faultline.agent.questions import offered
 from faultline.agent.tools import Tools
 from faultline.agent.transcript import Model
 from faultline.errors import Rejected
@@ -71,7 +70,7 @@ def investigate(
     while not (reason := over(bounds, spent, clock())):
         last = again or tools.exhausted or closing(bounds, spent, clock())
         told = [Turn("user", briefing.ANSWER_NOW)] if last and not again else []
-        reply = model.ask(briefing.system(), talk + told, offered(), last=last)
+        reply = model.ask(briefing.system(), talk + told, tools.offered, last=last)
         count(spent, reply, talk)
         if reply.calls and not last:
             calls = reply.calls[:tool_calls_at_once_max]

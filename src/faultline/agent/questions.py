@@ -8,18 +8,26 @@ Who answers is `tools.py`.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from faultline import strict_json
 from faultline.adapters.sources.live import KINDS
 from faultline.agent.dialects import Tool
 from faultline.errors import Rejected
-from faultline.limits import tool_answer_bytes_max, tool_log_lines_max
+from faultline.limits import (
+    mcp_arguments_bytes_max,
+    mcp_arguments_depth_max,
+    tool_answer_bytes_max,
+    tool_log_lines_max,
+)
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?"
 _NAME = rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*"  # RFC 1123 subdomain, as Kubernetes has it
 _KEY = r"[A-Za-z0-9](?:[-A-Za-z0-9_./]{0,314}[A-Za-z0-9])?"
 _SELECTOR = rf"(?:{_KEY}=[-A-Za-z0-9_.]{{0,63}}(?:,(?=.)|\Z))*"
+_SECRET = re.compile(r"(?i)\s*(?:v1/)?secrets?(?:\.v1\.?|/.*)?\s*")  # as a kind is written
 _LINE = r"[^\n\r\x00]{1,200}"
 _SHORT = {
     "po": "Pod", "svc": "Service", "ep": "Endpoints", "cm": "ConfigMap", "no": "Node",
@@ -129,12 +137,19 @@ def offered() -> tuple[Tool, ...]:
     )
 
 
-def checked(tool: str, arguments: Any) -> dict[str, Any]:
-    """Return the arguments of a question that may be put. Raises Rejected, with the reason."""
-    if tool not in QUESTIONS:
-        raise Rejected(f"expected one of {', '.join(QUESTIONS)}; nothing else can be done here")
+def checked(tool: str, arguments: Any, others: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the arguments of a question that may be put. Raises Rejected, with the reason.
+
+    `others` are the tools of others that are offered: their server knows the form of what they
+    take, here it is bounded in size and depth.
+    """
+    if tool not in QUESTIONS and tool not in others:
+        known = ", ".join([*QUESTIONS, *others])
+        raise Rejected(f"expected one of {known}; nothing else can be done here")
     if not isinstance(arguments, dict):
         raise Rejected("expected the arguments as one JSON object")
+    if tool in others:
+        return _bounded(arguments)
     takes = QUESTIONS[tool][1]
     if unknown := sorted(str(key) for key in arguments if key not in takes):
         raise Rejected(f"{tool} takes {', '.join(takes)}, and no {unknown[0][:60]!r}")
@@ -143,6 +158,31 @@ def checked(tool: str, arguments: Any) -> dict[str, Any]:
         raise Rejected(f"{tool} needs {missing[0]}: {takes[missing[0]].says}")
     found = {key: _value(key, takes[key], value) for key, value in present.items()}
     return found | ({"kind": _kind(found["kind"])} if "kind" in found else {})
+
+
+def _bounded(arguments: dict[str, Any]) -> dict[str, Any]:
+    size, depth = len(strict_json.dumps(arguments)), _depth(arguments)
+    if size > mcp_arguments_bytes_max or depth > mcp_arguments_depth_max:
+        raise Rejected(
+            f"expected arguments of at most {mcp_arguments_bytes_max} bytes and "
+            f"{mcp_arguments_depth_max} levels, got {size} and {depth}"
+        )
+    if _names_secret(arguments):
+        raise Rejected("no Secret is asked for: you need to know that a key is missing, no more")
+    return arguments
+
+
+def _depth(value: Any) -> int:
+    return 1 + max(map(_depth, _inner(value)), default=0) if isinstance(value, dict | list) else 0
+
+
+def _names_secret(value: Any) -> bool:
+    named = isinstance(value, str) and _SECRET.fullmatch(value)
+    return bool(named) or any(map(_names_secret, _inner(value)))
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
 
 
 def _value(name: str, given: Given, value: Any) -> Any:

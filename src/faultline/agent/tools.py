@@ -10,13 +10,13 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from faultline.agent import record
-from faultline.agent.dialects import Call
-from faultline.agent.questions import QUESTIONS, checked
+from faultline.agent.dialects import Call, Tool
+from faultline.agent.questions import checked, offered
 from faultline.errors import FaultlineError, Rejected
 from faultline.limits import (
     tool_answer_bytes_max,
@@ -33,6 +33,7 @@ _MINUTE_S = 60.0
 _STUCK = 4  # questions in a row that were asked before: it goes in circles
 _CHARS_MAX = 2_000  # of one string among the arguments, on record
 _DEPTH_MAX = 6
+_MARK_BYTES = 100  # of what stands for the part that was cut out
 
 
 class Answers(Protocol):
@@ -57,11 +58,17 @@ class Tools:
         sleep: Callable[[float], None],
         recorded: record.Recorded | None = None,
         local: frozenset[str] = frozenset(),
+        others: Sequence[Tool] = (),
     ) -> None:
-        """`recorded` answers for whoever knows; `local` are tools that need no record."""
+        """`recorded` answers for whoever knows; `local` are tools that need no record.
+
+        `others` are tools beside our own questions (`mcp_tools.py`).
+        """
         self._answers, self._chain, self._redactor, self._nonce = answers, chain, redactor, nonce
         self._clock, self._sleep = clock, sleep
         self._recorded, self._local = recorded, local
+        self._others = [tool.name for tool in others]
+        self.offered = (*offered(), *others)
         self._asked: Counter[str] = Counter()
         self._times: deque[float] = deque(maxlen=tool_calls_per_minute)
         self._circling = 0
@@ -104,7 +111,8 @@ class Tools:
         if outcome == record.ANSWERED:
             words = json.dumps(entry["arguments"], ensure_ascii=False, sort_keys=True)
             self.asked.append(f"{entry['tool']} {words}")
-        origin = call.name if call.name in QUESTIONS else "no tool of ours"
+        known = any(call.name == tool.name for tool in self.offered)
+        origin = call.name if known else "no tool of ours"
         return fenced(self._nonce, f"{origin}: {outcome}", entry["answer"])
 
     def _pace(self) -> None:
@@ -124,7 +132,7 @@ class Tools:
             return record.REPEATED, "asked before: the answer stands above and will not change"
         self._circling = 0
         try:
-            wanted = checked(tool, arguments)
+            wanted = checked(tool, arguments, self._others)
         except Rejected as error:
             return record.REFUSED, f"refused: {error}"
         if self._recorded and tool not in self._local:
@@ -147,7 +155,8 @@ def cut(text: str, most: int = tool_answer_bytes_max) -> str:
     data = text.encode("utf-8", "replace")
     if len(data) <= most:
         return text
-    head, tail = data[: most // 4], data[-(most - most // 4) :]
+    room = most - _MARK_BYTES  # so that what was cut once is not cut again in a replay
+    head, tail = data[: room // 4], data[-(room - room // 4) :]
     missing = len(data) - len(head) - len(tail)
     mark = f"\n...[cut: {missing} of {len(data)} bytes left out here; ask for less at once]...\n"
     return head.decode("utf-8", "ignore") + mark + tail.decode("utf-8", "ignore")

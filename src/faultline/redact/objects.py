@@ -56,6 +56,8 @@ class Structure:
         return self._text(node) if isinstance(node, str) else node
 
     def _mapping(self, node: dict[Any, Any]) -> dict[Any, Any]:
+        if node.get("kind") == "SecretList" and isinstance(node.get("items"), list):
+            node = node | {"items": [_as_secret(item) for item in node["items"]]}
         if node.get("kind") == "Secret":
             node = {k: self._sealed(k, v) if k in ("data", "stringData") else v
                     for k, v in node.items()}  # fmt: skip
@@ -133,6 +135,11 @@ class Structure:
             return self._scan(text)
         cleaned = [self.clean(document) for document in documents]
         return self._scan(text) if cleaned == documents else dump_yaml(*cleaned)
+
+
+def _as_secret(item: Any) -> Any:
+    """An API server leaves out of the items of a list what kind they are."""
+    return {"kind": "Secret"} | item if isinstance(item, dict) else item
 
 
 def _told_by_sibling(node: dict[Any, Any]) -> tuple[str, ...]:

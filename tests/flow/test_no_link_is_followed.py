@@ -36,7 +36,8 @@ SPEAKERS = {
     "bridge/gate.py", "bridge/session.py", "bridge/stream.py", "broker/subscribers.py",
     "cli/writing.py", "broker/broker.py", "demo.py", "adapters/apiserver.py",
     "adapters/kubeconfig.py", "agent/backends.py", "adapters/outlets/email.py",
-    "agent/mcp_client.py",
+    "agent/mcp_client.py", "adapters/trust.py", "adapters/stores/gateway.py",
+    "gateway/forward.py",
 }  # fmt: skip
 NETWORKS = {
     "httpx",

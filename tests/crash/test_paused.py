@@ -245,7 +245,11 @@ def test_a_process_stopped_while_another_does_its_work_does_nothing_twice(
         after = records(store)
         assert [name for name in before if after.get(name) != before[name]] == []
         if any(name.endswith("/packaged.json") for name in before):
-            assert after.keys() == before.keys()
+            # stopped between an incident and the note that its claim needs no further look, it
+            # writes that note when it wakes: nobody waited for it
+            assert [
+                name for name in after if name not in before and not name.startswith("opened/")
+            ] == []
         else:  # stopped with a run on file: the other leaves it to whoever began it, or to `sweep`
             left += 1
         told = Counter(m["metadata"]["event_payload"]["incident"] for m in slack.slack.top())

@@ -62,19 +62,19 @@ class Wanted:
     text: str = ""
     name: str = ""
 
-    def may_take(self, incident: Incident) -> bool:
-        """Judge by what never changes."""
-        fault = incident.fault
-        return self.severity in ("", fault.severity) and self.name in ("", subject_name(fault))
+    def may_take(self, incident: Incident, name: str) -> bool:
+        """Judge by what never changes. `name` is that of the workload."""
+        return self.severity in ("", incident.fault.severity) and self.name in ("", name)
 
     def takes(self, row: Row) -> bool:
-        told = f"{row.id} {row.incident.key} {row.incident.fault.name} {row.cause}".lower()
         unclosed = self.status == "unclosed" and row.status is not Status.CLOSED
-        return (
-            self.may_take(row.incident)
-            and (not self.status or unclosed or row.status == self.status)
-            and self.text.lower() in told
-        )
+        if self.status and not unclosed and row.status != self.status:
+            return False
+        return self.may_take(row.incident, row.name) and (not self.text or self._text_in(row))
+
+    def _text_in(self, row: Row) -> bool:
+        told = f"{row.id} {row.incident.key} {row.incident.fault.name} {row.cause}"
+        return self.text.lower() in told.lower()
 
 
 class Shelf:
@@ -83,6 +83,8 @@ class Shelf:
     def __init__(self, incidents: Incidents, clock: Clock) -> None:
         self._memory, self._clock = incidents, clock
         self._incidents: dict[str, Incident] = {}
+        self._names: dict[str, str] = {}  # of their workloads
+        self._days: dict[str, list[str]] = {}  # ids in order, of days whose incidents all are known
         self._rows: dict[str, tuple[Row, dt.datetime]] = {}
         self._ids: tuple[list[str], dt.datetime] | None = None
         self._listing = threading.Lock()
@@ -109,10 +111,18 @@ class Shelf:
 
     def ids(self) -> Iterator[str]:
         """Yield the ids of all incidents, the newest first."""
-        for _, day in itertools.groupby(self._listed(), lambda known: known[:8]):
-            known = [incident for id in day if (incident := self._incident(id))]
-            for incident in sorted(known, key=lambda i: (i.opened_at, i.id), reverse=True):
-                yield incident.id
+        for day, ids in itertools.groupby(self._listed(), lambda known: known[:8]):
+            yield from self._in_order(day, list(ids))
+
+    def _in_order(self, day: str, ids: list[str]) -> list[str]:
+        """Return the ids of a day, the newest first, without those that nobody has opened."""
+        kept = self._days.get(day, [])
+        if len(kept) == len(ids):  # they come, and much later go; never both at once
+            return kept
+        known = [incident for id in ids if (incident := self._incident(id))]
+        known.sort(key=lambda i: (i.opened_at, i.id), reverse=True)
+        self._days[day] = [incident.id for incident in known]
+        return self._days[day]
 
     def _listed(self) -> list[str]:
         """Return all ids, the newest day first. A page waits for the list only if it is very old.
@@ -158,7 +168,7 @@ class Shelf:
 
     def _taken(self, id: str, wanted: Wanted) -> bool:
         incident = self._incident(id)
-        if incident is None or not wanted.may_take(incident):
+        if incident is None or not wanted.may_take(incident, self._names[id]):
             return False  # without a look at its records
         row = self.row(id, age=WHILE)
         return row is not None and wanted.takes(row)
@@ -166,9 +176,11 @@ class Shelf:
     def _incident(self, id: str) -> Incident | None:
         if id not in self._incidents:
             try:
-                self._incidents[id] = self._memory.incident(id)
+                found = self._memory.incident(id)
             except (Rejected, ValueError):
                 return None
+            self._names[id] = subject_name(found.fault)
+            self._incidents[id] = found
         return self._incidents[id]
 
     def _read(self, incident: Incident) -> Row | None:
@@ -182,7 +194,7 @@ class Shelf:
         fix, pull = self._fix(incident.id, memory)
         return Row(
             incident=incident,
-            name=subject_name(incident.fault),
+            name=self._names[incident.id],
             status=status,
             records=len(names),
             run=run,

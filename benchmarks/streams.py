@@ -47,7 +47,7 @@ def theirs() -> int:
 
 
 def ours() -> int:
-    from faultline.bridge.sse import Parser
+    from faultline.sse import Parser
 
     parser = Parser()
     return sum(len(parser.feed(chunk)) for chunk in answer().iter_raw())

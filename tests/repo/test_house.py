@@ -182,7 +182,7 @@ def test_what_the_source_imports_is_declared_and_streams_are_read_by_a_parser_of
     assert "httpx" in declared
     assert not {name for name in declared if "sse" in name or name in ("mcp", "typer", "click")}
     assert isinstance(parser(), argparse.ArgumentParser)
-    assert find_spec("faultline.bridge.sse") is not None
+    assert find_spec("faultline.sse") is not None
 
 
 @pytest.mark.covers("S0-02")

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from faultline.bridge import mcp
-from faultline.bridge.sse import Parser
 from faultline.correlate import correlation_key
 from faultline.errors import Rejected
 from faultline.model import Fault, Severity
+from faultline.sse import Parser
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "mcp"
 NOW = dt.datetime(2026, 11, 21, 12, tzinfo=dt.UTC)

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from faultline.bridge.sse import Parser
 from faultline.errors import TooLarge
+from faultline.sse import Parser
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "sse"
 VECTORS = json.loads((FIXTURES / "sse-vectors.json").read_text("utf-8"))

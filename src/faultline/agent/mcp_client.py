@@ -17,12 +17,12 @@ from faultline import __version__, strict_json
 from faultline.adapters.trust import trust
 from faultline.errors import Unavailable
 from faultline.limits import mcp_pages_max, tool_read_bytes_max
+from faultline.sse import Parser
 from faultline.views import neutral
 
 PROTOCOL = "2025-06-18"
 _SPOKEN = (PROTOCOL, "2025-03-26")  # the older one asks nothing else of us
 _BYE_S = 2.0
-_LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")  # a CR at the very end may be half of one
 _SESSION = re.compile(r"[\x21-\x7e]{1,1024}")
 
 Json = dict[str, Any]
@@ -152,17 +152,10 @@ def bounded(chunks: Iterable[bytes], until: float) -> Iterator[bytes]:
 
 
 def events(chunks: Iterable[bytes]) -> Iterator[bytes]:
-    """Yield the data of server-sent events (WHATWG HTML, section 9.2), each once it is whole."""
-    rest, data = b"", list[bytes]()
+    """Yield the data of server-sent events, each once it is whole."""
+    parser = Parser(bytes_max=tool_read_bytes_max)
     for chunk in chunks:
-        *lines, rest = _LINE_END.split(rest + chunk)
-        for line in lines:
-            name, _, value = line.partition(b":")
-            if name == b"data":
-                data.append(value.removeprefix(b" "))
-            elif not line and data:
-                yield b"\n".join(data)
-                data = []
+        yield from (event.data.encode() for event in parser.feed(chunk))
 
 
 def _result(kind: str, chunks: Iterable[bytes], wanted: str) -> Json:

@@ -18,7 +18,6 @@ import httpx
 from faultline.bridge import mcp
 from faultline.bridge.events import strict_json
 from faultline.bridge.share import Share
-from faultline.bridge.sse import Parser, ServerSentEvent
 from faultline.bridge.stream import (
     EventStream,
     Refused,
@@ -31,6 +30,7 @@ from faultline.bridge.stream import (
 )
 from faultline.errors import Rejected, TooLarge, Unavailable
 from faultline.limits import sse_event_bytes_max
+from faultline.sse import Parser, ServerSentEvent
 
 USUAL = Timing()
 waiting_max = 10_000  # messages that may come before the answer to a request of ours

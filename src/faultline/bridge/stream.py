@@ -1,7 +1,7 @@
 """A stream of server-sent events over HTTP: opening it, and reading it without losing its bounds.
 
 A thread reads bytes into a short queue: whoever is slow with the events slows the socket, nothing
-is dropped and nothing piles up. Redirects stay within the origin. `sse.py` parses, `session.py`
+is dropped and nothing piles up. Redirects stay within the origin. `../sse.py` parses, `session.py`
 speaks MCP over this, `follow.py` waits and tries again.
 """
 

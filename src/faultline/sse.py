@@ -1,7 +1,7 @@
 """Bytes to server-sent events, by the rules of the WHATWG HTML standard, section 9.2. Pure.
 
 The result never depends on where the bytes were cut. Connections, statuses and waiting are
-`follow.py`'s. There is no limit on a line, but one on what an event may hold in memory.
+`bridge/stream.py`'s. There is no limit on a line, but one on what an event may hold in memory.
 """
 
 from __future__ import annotations
